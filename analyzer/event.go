@@ -31,7 +31,7 @@ const (
 // gives the source of each. Text fields are empty, never null, when the record
 // does not say; times are UTC with a resolution of milliseconds.
 //
-// Fields marked "control" are stored for control events only (see Table).
+// Fields tagged table:"control" are stored for control events only (see Table).
 type Event struct {
 	Time      time.Time `col:"event_time"`
 	ID        string    `col:"event_id"`        // eventID; derived from the content when the record has none
@@ -62,9 +62,9 @@ type Event struct {
 	SourceIP   string `col:"source_ip"`
 	Network    string `col:"network"` // public, private, aws, unknown
 	VPCE       string `col:"vpc_endpoint_id"`
-	Client     string `col:"client"`      // family: aws-cli, console, cloudshell, terraform, boto3, aws-sdk-java, aws-service, encryption-sdk, …
-	UserAgent  string `col:"user_agent"`  // control
-	TLSVersion string `col:"tls_version"` // control
+	Client     string `col:"client"`                      // family: aws-cli, console, cloudshell, terraform, boto3, aws-sdk-java, aws-service, encryption-sdk, …
+	UserAgent  string `col:"user_agent" table:"control"`  // control
+	TLSVersion string `col:"tls_version" table:"control"` // control
 
 	// Which key. KeyARN is canonical (arn:…:key/…) or empty.
 	KeyARN         string `col:"key_arn"`
@@ -89,65 +89,65 @@ type Event struct {
 	// How it ended.
 	Outcome      Outcome `col:"outcome"`
 	ErrorCode    string  `col:"error_code"`
-	ErrorMessage string  `col:"error_message"` // control
-	DeniedAction string  `col:"denied_action"` // control: kms:Decrypt, parsed from the message
-	DeniedBy     string  `col:"denied_by"`     // control: identity-based, resource-based, service-control, permissions-boundary, session, vpc-endpoint, …
+	ErrorMessage string  `col:"error_message" table:"control"` // control
+	DeniedAction string  `col:"denied_action" table:"control"` // control: kms:Decrypt, parsed from the message
+	DeniedBy     string  `col:"denied_by" table:"control"`     // control: identity-based, resource-based, service-control, permissions-boundary, session, vpc-endpoint, …
 
 	// Life of a key. All control.
-	PendingDays     int       `col:"pending_window_days"`
-	DeletionDate    time.Time `col:"deletion_date"`
-	KeyState        string    `col:"key_state"`
-	Origin          string    `col:"key_origin"`
-	KeySpec         string    `col:"key_spec"`
-	KeyUsage        string    `col:"key_usage"`
-	MultiRegion     bool      `col:"multi_region"`
-	StoreID         string    `col:"custom_key_store_id"`
-	XksKeyID        string    `col:"xks_key_id"`
-	ValidTo         time.Time `col:"material_valid_to"`
-	ExpirationModel string    `col:"expiration_model"`
-	RotationType    string    `col:"rotation_type"`
-	ReplicaRegion   string    `col:"replica_region"`
+	PendingDays     int       `col:"pending_window_days" table:"control"`
+	DeletionDate    time.Time `col:"deletion_date" table:"control"`
+	KeyState        string    `col:"key_state" table:"control"`
+	Origin          string    `col:"key_origin" table:"control"`
+	KeySpec         string    `col:"key_spec" table:"control"`
+	KeyUsage        string    `col:"key_usage" table:"control"`
+	MultiRegion     bool      `col:"multi_region" table:"control"`
+	StoreID         string    `col:"custom_key_store_id" table:"control"`
+	XksKeyID        string    `col:"xks_key_id" table:"control"`
+	ValidTo         time.Time `col:"material_valid_to" table:"control"`
+	ExpirationModel string    `col:"expiration_model" table:"control"`
+	RotationType    string    `col:"rotation_type" table:"control"`
+	ReplicaRegion   string    `col:"replica_region" table:"control"`
 
 	// Grants. All control.
-	GrantID           string   `col:"grant_id"`
-	GrantName         string   `col:"grant_name"`
-	Grantee           string   `col:"grantee"`
-	GranteeKind       string   `col:"grantee_kind"` // service, infrastructure, role, user, root, account, session, federated, unknown
-	GranteeAccount    string   `col:"grantee_account"`
-	RetiringPrincipal string   `col:"retiring_principal"`
-	RetiringAccount   string   `col:"retiring_account"`
-	GrantOps          []string `col:"grant_operations"`  // sorted
-	GrantConstraint   string   `col:"grant_constraint"`  // compact JSON, empty when unconstrained
-	GrantHash         string   `col:"grant_fingerprint"` // of key, grantee, operations and constraint
+	GrantID           string   `col:"grant_id" table:"control"`
+	GrantName         string   `col:"grant_name" table:"control"`
+	Grantee           string   `col:"grantee" table:"control"`
+	GranteeKind       string   `col:"grantee_kind" table:"control"` // service, infrastructure, role, user, root, account, session, federated, unknown
+	GranteeAccount    string   `col:"grantee_account" table:"control"`
+	RetiringPrincipal string   `col:"retiring_principal" table:"control"`
+	RetiringAccount   string   `col:"retiring_account" table:"control"`
+	GrantOps          []string `col:"grant_operations" table:"control"`  // sorted
+	GrantConstraint   string   `col:"grant_constraint" table:"control"`  // compact JSON, empty when unconstrained
+	GrantHash         string   `col:"grant_fingerprint" table:"control"` // of key, grantee, operations and constraint
 
 	// Key policy, judged when read (package policy). All control.
-	Policy           string   `col:"policy"` // the document
-	PolicyHash       string   `col:"policy_hash"`
-	PolicyProblem    string   `col:"policy_problem"` // why it could not be judged
-	PolicyPublic     []string `col:"policy_public"`  // statements that admit anyone: "sid: actions"
-	PolicyAccounts   []string `col:"policy_accounts"`
-	PolicyPrincipals []string `col:"policy_principals"` // every principal admitted, as written
-	PolicyUnknown    []string `col:"policy_unknown_ids"`
-	PolicyOrgs       []string `col:"policy_org_ids"`
-	PolicyServices   []string `col:"policy_services"`
-	PolicyBypass     bool     `col:"policy_lockout_bypass"`
+	Policy           string   `col:"policy" table:"control"` // the document
+	PolicyHash       string   `col:"policy_hash" table:"control"`
+	PolicyProblem    string   `col:"policy_problem" table:"control"` // why it could not be judged
+	PolicyPublic     []string `col:"policy_public" table:"control"`  // statements that admit anyone: "sid: actions"
+	PolicyAccounts   []string `col:"policy_accounts" table:"control"`
+	PolicyPrincipals []string `col:"policy_principals" table:"control"` // every principal admitted, as written
+	PolicyUnknown    []string `col:"policy_unknown_ids" table:"control"`
+	PolicyOrgs       []string `col:"policy_org_ids" table:"control"`
+	PolicyServices   []string `col:"policy_services" table:"control"`
+	PolicyBypass     bool     `col:"policy_lockout_bypass" table:"control"`
 
 	// Trails and event data stores. All control.
-	TrailName     string   `col:"trail_name"`
-	TrailARN      string   `col:"trail_arn"`
-	TrailBlinds   []string `col:"trail_blinds"`  // how KMS events stop: "excludes kms.amazonaws.com", …
-	TrailDrops    []string `col:"trail_drops"`   // what else stops: "read events", "management events"
-	TrailWeakens  []string `col:"trail_weakens"` // "not multi-Region", "no log file validation", …
-	TrailBucket   string   `col:"trail_bucket"`
-	TrailKeyID    string   `col:"trail_kms_key"`
-	MissingParams bool     `col:"params_omitted"` // requestParameters.omitted or too large
+	TrailName     string   `col:"trail_name" table:"control"`
+	TrailARN      string   `col:"trail_arn" table:"control"`
+	TrailBlinds   []string `col:"trail_blinds" table:"control"`  // how KMS events stop: "excludes kms.amazonaws.com", …
+	TrailDrops    []string `col:"trail_drops" table:"control"`   // what else stops: "read events", "management events"
+	TrailWeakens  []string `col:"trail_weakens" table:"control"` // "not multi-Region", "no log file validation", …
+	TrailBucket   string   `col:"trail_bucket" table:"control"`
+	TrailKeyID    string   `col:"trail_kms_key" table:"control"`
+	MissingParams bool     `col:"params_omitted" table:"control"` // requestParameters.omitted or too large
 
 	// The record's own words, compact JSON, for detections that need more. All control.
-	Request    string `col:"request_parameters"`
-	Response   string `col:"response_elements"`
-	Additional string `col:"additional_event_data"`
-	Service    string `col:"service_event_details"`
-	Resources  string `col:"resources"`
+	Request    string `col:"request_parameters" table:"control"`
+	Response   string `col:"response_elements" table:"control"`
+	Additional string `col:"additional_event_data" table:"control"`
+	Service    string `col:"service_event_details" table:"control"`
+	Resources  string `col:"resources" table:"control"`
 }
 
 // Table names one of the two datasets of the lake.
