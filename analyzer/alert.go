@@ -45,4 +45,14 @@ type Alert struct {
 	// Latest is the finding that the alert's text is written from: the most
 	// severe, then the newest.
 	Latest Finding `json:"latest"`
+
+	// Revision rises by one with every change that shows.
+	Revision int64 `json:"revision"`
+	// Thread is the name under which messages about the alert are kept. It is
+	// the alert's first id and stays when a late event moves its start, which
+	// changes ID: look messages up by Thread.
+	Thread string `json:"thread"`
+	// StateBy and StateTime tell who acknowledged or closed it, and when.
+	StateBy   string    `json:"state_by,omitempty"`
+	StateTime time.Time `json:"state_time,omitzero"`
 }
