@@ -123,13 +123,15 @@ type Event struct {
 	// Key policy, judged when read (package policy). All control.
 	Policy           string   `col:"policy" table:"control"` // the document
 	PolicyHash       string   `col:"policy_hash" table:"control"`
-	PolicyProblem    string   `col:"policy_problem" table:"control"` // why it could not be judged
-	PolicyPublic     []string `col:"policy_public" table:"control"`  // statements that admit anyone: "sid: actions"
-	PolicyAccounts   []string `col:"policy_accounts" table:"control"`
+	PolicyProblem    string   `col:"policy_problem" table:"control"`    // why it could not be judged
+	PolicyPublic     []string `col:"policy_public" table:"control"`     // statements that admit anyone: "sid: actions"
+	PolicyNarrowed   []string `col:"policy_narrowed" table:"control"`   // statements that admit anyone under a condition: "sid: actions (condition keys)"
+	PolicyAccounts   []string `col:"policy_accounts" table:"control"`   // besides the key's own
 	PolicyPrincipals []string `col:"policy_principals" table:"control"` // every principal admitted, as written
 	PolicyUnknown    []string `col:"policy_unknown_ids" table:"control"`
 	PolicyOrgs       []string `col:"policy_org_ids" table:"control"`
-	PolicyServices   []string `col:"policy_services" table:"control"`
+	PolicyServices   []string `col:"policy_services" table:"control"`  // "*" is any service
+	PolicyUnguarded  []string `col:"policy_unguarded" table:"control"` // services that strangers can make use the key
 	PolicyBypass     bool     `col:"policy_lockout_bypass" table:"control"`
 
 	// Trails and event data stores. All control.
