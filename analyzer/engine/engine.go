@@ -60,9 +60,9 @@ type Config struct {
 	Threads     int    // default GOMAXPROCS
 
 	Settings   *analyzer.Settings
-	Detections []analyzer.Detection
+	Detections []*analyzer.Detection
 	// Render fills the parameters of a detection's SQL.
-	Render func(d analyzer.Detection, params map[string]any) (string, error)
+	Render func(d *analyzer.Detection, at Moment) (string, error)
 	// LearnUntil ends the learning of baseline detections; zero lets each learn
 	// for its own number of days from the first event.
 	LearnUntil time.Time
@@ -73,6 +73,15 @@ type Config struct {
 	// Step, when set, is called between the steps of a tick; an error ends it
 	// there, as a crash would.
 	Step func(name string) error
+}
+
+// Moment is what the engine knows when it runs a detection; each field is a
+// parameter of its SQL.
+type Moment struct {
+	Now          time.Time // newest event time seen
+	LearnUntil   time.Time // before it baseline detections only learn
+	HistoryStart time.Time // first event time ever seen
+	HasOrg       bool      // the settings list the organisation's accounts
 }
 
 // Engine is one DuckDB database in memory. It is not safe for concurrent use.
@@ -123,7 +132,6 @@ func Open(ctx context.Context, cfg Config) (_ *Engine, err error) {
 			fmt.Sprintf("set threads = %d", cfg.Threads),
 			"set temp_directory = " + quote(e.tmp),
 			"set preserve_insertion_order = false",
-			"set hive_types_autocast = false",
 			"set allowed_directories = " + quoteList(dirs),
 			"set autoinstall_known_extensions = false",
 			"set autoload_known_extensions = false",

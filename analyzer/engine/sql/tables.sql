@@ -1,27 +1,24 @@
 -- Empty tables of what memory holds; a tick fills them from the last generation.
 
 create table uses_5m (
-  window_start timestamp, account varchar, region varchar, event_name varchar, lane varchar, invoked_by varchar,
-  principal varchar, is_person boolean, key_arn varchar, owner_copy boolean,
-  principal_type varchar, principal_account varchar, principal_name varchar, person varchar, client varchar,
-  network varchar, key_account varchar, source_ip varchar, session_name varchar, alias_name varchar,
-  event_count bigint, first_time timestamp, last_time timestamp);
+  window_start timestamp, account varchar, region varchar, event_name varchar, lane varchar, principal varchar,
+  is_person boolean, key_arn varchar, owner_copy boolean, event_count bigint, first_time timestamp, last_time timestamp);
 
 create table data_5m (
-  window_start timestamp, principal varchar, lane varchar, data_kind varchar, data_arn varchar, key_arn varchar,
-  account varchar, region varchar, principal_type varchar, principal_name varchar, person varchar, is_person boolean,
-  source_ip varchar, event_count bigint, first_time timestamp, last_time timestamp);
+  window_start timestamp, account varchar, region varchar, principal varchar, is_person boolean, lane varchar,
+  data_kind varchar, data_arn varchar, key_arn varchar, event_count bigint, first_time timestamp, last_time timestamp);
+
+create table memory_principals (principal varchar, principal_type varchar, principal_account varchar, principal_name varchar, last_day date);
 
 create table memory_ids (account varchar, event_id varchar, event_time timestamp);
 
 create table memory_pairs (
   principal varchar, key_arn varchar, lane varchar, owner_copy boolean, first_time timestamp, last_time timestamp,
-  event_count bigint, account varchar, region varchar, principal_type varchar, principal_account varchar,
-  principal_name varchar, key_account varchar, is_person boolean);
+  event_count bigint, account varchar, region varchar, is_person boolean);
 
 create table memory_hours (
-  hour timestamp, account varchar, region varchar, principal varchar, principal_type varchar, principal_name varchar,
-  key_arn varchar, lane varchar, is_person boolean, event_count bigint, first_time timestamp, last_time timestamp);
+  hour timestamp, account varchar, region varchar, principal varchar, key_arn varchar, lane varchar, is_person boolean,
+  event_count bigint, first_time timestamp, last_time timestamp);
 
 create table memory_days (key_arn varchar, day date, event_count bigint);
 

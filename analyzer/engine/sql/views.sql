@@ -7,10 +7,11 @@
 -- Each statement is in the part of SQL that DuckDB and Trino share.
 
 create view uses as
-select window_start, account, region, event_name, lane, invoked_by, principal, principal_type, principal_account,
-       principal_name, person, is_person, client, network, key_arn, key_account, owner_copy, event_count,
-       first_time, last_time, source_ip, session_name
-from uses_5m;
+select u.window_start, u.account, u.region, u.event_name, u.lane, u.principal, p.principal_type, p.principal_account,
+       p.principal_name, u.is_person, u.key_arn, split_part(u.key_arn, ':', 5) as key_account, u.owner_copy,
+       u.event_count, u.first_time, u.last_time
+from uses_5m u
+join principals p on p.principal = u.principal;
 
 create view key_changes as
 select * from control_all
@@ -48,48 +49,47 @@ from (
 where event_name <> 'DeleteAlias' and key_arn <> '';
 
 create view first_uses as
-select principal, key_arn, lane, owner_copy,
-       min(first_time) as first_time, max(last_time) as last_time, cast(sum(event_count) as bigint) as event_count,
-       min(account) as account, min(region) as region, min(principal_type) as principal_type,
-       min(principal_account) as principal_account, min(principal_name) as principal_name,
-       min(key_account) as key_account, bool_or(is_person) as is_person
+select u.principal, u.key_arn, u.lane, u.owner_copy, u.first_time, u.last_time, u.event_count, u.account, u.region, u.is_person,
+       p.principal_type, p.principal_account, p.principal_name, split_part(u.key_arn, ':', 5) as key_account
 from (
-  select principal, key_arn, lane, owner_copy, first_time, last_time, event_count, account, region, principal_type,
-         principal_account, principal_name, key_account, is_person
-  from memory_pairs
-  union all
-  select principal, key_arn, lane, owner_copy, first_time, last_time, event_count, account, region, principal_type,
-         principal_account, principal_name, key_account, is_person
-  from hot_pairs
-) p
-group by principal, key_arn, lane, owner_copy;
+  select principal, key_arn, lane, owner_copy, min(first_time) as first_time, max(last_time) as last_time,
+         cast(sum(event_count) as bigint) as event_count, min(account) as account, min(region) as region, bool_or(is_person) as is_person
+  from (
+    select principal, key_arn, lane, owner_copy, first_time, last_time, event_count, account, region, is_person from memory_pairs
+    union all
+    select principal, key_arn, lane, owner_copy, first_time, last_time, event_count, account, region, is_person from hot_pairs
+  ) b
+  group by principal, key_arn, lane, owner_copy
+) u
+join principals p on p.principal = u.principal;
 
 create view use_hours as
-select hour, account, region, principal, principal_type, principal_name, key_arn, lane, is_person, event_count, first_time, last_time
-from memory_hours
-union all
-select hour, account, region, principal, principal_type, principal_name, key_arn, lane, is_person, event_count, first_time, last_time
-from hot_hours;
+select h.hour, h.account, h.region, h.principal, p.principal_type, p.principal_account, p.principal_name, h.key_arn, h.lane,
+       h.is_person, h.event_count, h.first_time, h.last_time
+from (
+  select hour, account, region, principal, key_arn, lane, is_person, event_count, first_time, last_time from memory_hours
+  union all
+  select hour, account, region, principal, key_arn, lane, is_person, event_count, first_time, last_time from hot_hours
+) h
+join principals p on p.principal = h.principal;
 
 create view key_use_days as
-select key_arn, day, cast(sum(event_count) as bigint) as event_count
-from (
-  select key_arn, day, event_count from memory_days
-  union all
-  select key_arn, day, event_count from hot_days
-) d
-group by key_arn, day;
+select key_arn, day, event_count from days;
 
 -- Windows of 10 minutes at a hop of 5: a 5-minute span belongs to the window
 -- that starts with it and to the one that started 5 minutes earlier.
 create view data_uses as
-select d.window_start - w.hop * interval '5' minute as window_start,
-       d.window_start - w.hop * interval '5' minute + interval '10' minute as window_end,
-       min(d.account) as account, min(d.region) as region, d.principal, min(d.principal_type) as principal_type,
-       min(d.principal_name) as principal_name, min(d.person) as person, bool_or(d.is_person) as is_person,
-       d.lane, d.data_kind, count(distinct d.data_arn) as distinct_data, cast(sum(d.event_count) as bigint) as event_count,
-       count(distinct d.key_arn) as key_count, min(d.key_arn) as key_arn, min(d.first_time) as first_time,
-       max(d.last_time) as last_time, min(d.source_ip) as source_ip, min(d.data_arn, 5) as data_sample
-from data_5m d
-cross join (values (0), (1)) as w (hop)
-group by d.window_start - w.hop * interval '5' minute, d.principal, d.lane, d.data_kind;
+select d.window_start, d.window_start + interval '10' minute as window_end, d.account, d.region, d.principal, p.principal_type,
+       p.principal_account, p.principal_name, d.is_person, d.lane, d.data_kind, d.distinct_data, d.event_count, d.key_count, d.key_arn,
+       d.first_time, d.last_time, d.data_sample
+from (
+  select s.window_start - w.hop * interval '5' minute as window_start,
+         min(s.account) as account, min(s.region) as region, s.principal, bool_or(s.is_person) as is_person,
+         s.lane, s.data_kind, count(distinct s.data_arn) as distinct_data, cast(sum(s.event_count) as bigint) as event_count,
+         count(distinct s.key_arn) as key_count, min(s.key_arn) as key_arn, min(s.first_time) as first_time,
+         max(s.last_time) as last_time, min(s.data_arn, 5) as data_sample
+  from data_5m s
+  cross join (values (0), (1)) as w (hop)
+  group by s.window_start - w.hop * interval '5' minute, s.principal, s.lane, s.data_kind
+) d
+join principals p on p.principal = d.principal;
