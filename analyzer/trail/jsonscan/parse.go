@@ -1,0 +1,357 @@
+package jsonscan
+
+import (
+	"math"
+	"math/bits"
+	"unicode/utf8"
+)
+
+const arrayBit = 1 << 31 // marks a parent that is an array
+
+// parse is one loop with labels for what may come next: a call for each value
+// would cost as much as the work.
+func (d *Doc) parse(data []byte, blocks []Block, first int) error {
+	n := len(data)
+	if n > math.MaxInt32 {
+		return &SyntaxError{Offset: 0, Reason: "text is over 2 GiB"}
+	}
+	maxDepth, maxValues := d.MaxDepth, d.MaxValues
+	if maxDepth <= 0 {
+		maxDepth = DefaultMaxDepth
+	}
+	if maxValues <= 0 {
+		maxValues = DefaultMaxValues
+	}
+
+	// Most records have neither escapes nor bytes outside of ASCII; the rest is
+	// looked at more closely. The first and last block may hold bytes of the
+	// neighbours, which costs time only.
+	var escapes, special uint64
+	if n > 0 {
+		for _, b := range blocks[first/blockSize : (first+n-1)/blockSize+1] {
+			escapes |= b.Escape
+			special |= b.Special
+		}
+	}
+	d.escaped = escapes != 0
+	closer := escapes|special != 0
+	if special != 0 && !utf8.Valid(data) {
+		return &SyntaxError{Offset: invalidUTF8(data), Reason: "invalid UTF-8"}
+	}
+
+	nodes := d.nodes
+	parents := d.parents[:0]
+	var (
+		parent uint32 // the node of the innermost open bracket
+		p      int
+		c      byte
+		end    int
+		at     int // for the blocks
+		quotes uint64
+		reason string
+		open   bool // inside some bracket
+	)
+
+value:
+	for p < n && isSpace(data[p]) {
+		p++
+	}
+	if p >= n {
+		goto cut
+	}
+	if len(nodes) >= maxValues {
+		reason = "too many values"
+		goto fail
+	}
+	c = data[p]
+	switch {
+	case c == '"':
+		at = first + p + 1
+		quotes = blocks[at/blockSize].Quote >> (at % blockSize)
+		end = p + 1 + bits.TrailingZeros64(quotes)
+		if quotes == 0 {
+			end = nextQuote(blocks, at) - first
+		}
+		if end >= n {
+			goto cut
+		}
+		if closer {
+			if reason, at = checkString(data[p+1 : end]); reason != "" {
+				p += 1 + at
+				goto fail
+			}
+		}
+		nodes = append(nodes, node{uint32(p), uint32(end + 1), uint32(len(nodes) + 1), String})
+		p = end + 1
+	case c == '{':
+		if len(parents) >= maxDepth {
+			reason = "nested too deep"
+			goto fail
+		}
+		parents = append(parents, parent)
+		parent = uint32(len(nodes))
+		open = true
+		nodes = append(nodes, node{start: uint32(p), kind: Object})
+		p++
+		for p < n && isSpace(data[p]) {
+			p++
+		}
+		if p < n && data[p] == '}' {
+			goto closeBracket
+		}
+		goto key
+	case c == '[':
+		if len(parents) >= maxDepth {
+			reason = "nested too deep"
+			goto fail
+		}
+		parents = append(parents, parent)
+		parent = uint32(len(nodes)) | arrayBit
+		open = true
+		nodes = append(nodes, node{start: uint32(p), kind: Array})
+		p++
+		for p < n && isSpace(data[p]) {
+			p++
+		}
+		if p < n && data[p] == ']' {
+			goto closeBracket
+		}
+		goto value
+	default:
+		kind := Missing
+		end = p
+		switch c {
+		case 't':
+			kind, end = literal(data, p, "true", Bool)
+		case 'f':
+			kind, end = literal(data, p, "false", Bool)
+		case 'n':
+			kind, end = literal(data, p, "null", Null)
+		default:
+			if c == '-' || c >= '0' && c <= '9' {
+				kind, end = number(data, p)
+			}
+		}
+		if kind == Missing {
+			p = end
+			if p >= n {
+				goto cut
+			}
+			reason = "expected a value"
+			if end > int(p) || c == '-' {
+				reason = "malformed value"
+			}
+			goto fail
+		}
+		nodes = append(nodes, node{uint32(p), uint32(end), uint32(len(nodes) + 1), kind})
+		p = end
+	}
+
+after: // a value has ended
+	if !open {
+		goto done
+	}
+	for p < n && isSpace(data[p]) {
+		p++
+	}
+	if p >= n {
+		goto cut
+	}
+	c = data[p]
+	if c == ',' {
+		p++
+		if parent&arrayBit != 0 {
+			goto value
+		}
+		for p < n && isSpace(data[p]) {
+			p++
+		}
+		goto key
+	}
+	if c == '}' && parent&arrayBit == 0 || c == ']' && parent&arrayBit != 0 {
+		goto closeBracket
+	}
+	reason = "expected a comma or the end of an object"
+	if parent&arrayBit != 0 {
+		reason = "expected a comma or the end of an array"
+	}
+	goto fail
+
+key:
+	if p >= n {
+		goto cut
+	}
+	if data[p] != '"' {
+		reason = "expected a key"
+		goto fail
+	}
+	if len(nodes) >= maxValues {
+		reason = "too many values"
+		goto fail
+	}
+	at = first + p + 1
+	quotes = blocks[at/blockSize].Quote >> (at % blockSize)
+	end = p + 1 + bits.TrailingZeros64(quotes)
+	if quotes == 0 {
+		end = nextQuote(blocks, at) - first
+	}
+	if end >= n {
+		goto cut
+	}
+	if closer {
+		if reason, at = checkString(data[p+1 : end]); reason != "" {
+			p += 1 + at
+			goto fail
+		}
+	}
+	nodes = append(nodes, node{uint32(p), uint32(end + 1), uint32(len(nodes) + 1), String})
+	p = end + 1
+	for p < n && isSpace(data[p]) {
+		p++
+	}
+	if p >= n {
+		goto cut
+	}
+	if data[p] != ':' {
+		reason = "expected a colon"
+		goto fail
+	}
+	p++
+	goto value
+
+closeBracket:
+	p++
+	{
+		b := &nodes[parent&^arrayBit]
+		b.end, b.next = uint32(p), uint32(len(nodes))
+	}
+	parent = parents[len(parents)-1]
+	parents = parents[:len(parents)-1]
+	open = len(parents) > 0
+	goto after
+
+done:
+	for p < n && isSpace(data[p]) {
+		p++
+	}
+	if p < n {
+		reason = "something follows the value"
+		goto fail
+	}
+	d.nodes, d.parents = nodes, parents
+	return nil
+
+cut:
+	d.nodes, d.parents = nodes, parents
+	return &SyntaxError{Offset: n, Reason: "unexpected end", Cut: true}
+
+fail:
+	d.nodes, d.parents = nodes, parents
+	return &SyntaxError{Offset: p, Reason: reason}
+}
+
+func isSpace(c byte) bool {
+	return c <= ' ' && (c == ' ' || c == '\n' || c == '\r' || c == '\t')
+}
+
+// nextQuote returns the first quote at or after the bit, or a place beyond the
+// end. The caller has looked in the bit's own block.
+func nextQuote(blocks []Block, bit int) int {
+	for i := bit/blockSize + 1; i < len(blocks); i++ {
+		if q := blocks[i].Quote; q != 0 {
+			return i*blockSize + bits.TrailingZeros64(q)
+		}
+	}
+	return math.MaxInt
+}
+
+// literal reads true, false or null. When the text does not have it, kind is
+// Missing and end is where it differs.
+func literal(data []byte, p int, word string, kind Kind) (Kind, int) {
+	for i := range len(word) {
+		if p+i >= len(data) || data[p+i] != word[i] {
+			return Missing, p + i
+		}
+	}
+	return kind, p + len(word)
+}
+
+// number reads a number as RFC 8259 has it. When it is malformed, kind is
+// Missing and end is where.
+func number(data []byte, p int) (kind Kind, end int) {
+	if data[p] == '-' {
+		p++
+	}
+	switch {
+	case p < len(data) && data[p] == '0':
+		p++
+	default:
+		if end = digits(data, p); end == p {
+			return Missing, p
+		}
+		p = end
+	}
+	if p < len(data) && data[p] == '.' {
+		if end = digits(data, p+1); end == p+1 {
+			return Missing, end
+		}
+		p = end
+	}
+	if p < len(data) && data[p]|0x20 == 'e' {
+		p++
+		if p < len(data) && (data[p] == '+' || data[p] == '-') {
+			p++
+		}
+		if end = digits(data, p); end == p {
+			return Missing, p
+		}
+		p = end
+	}
+	return Number, p
+}
+
+func digits(data []byte, p int) int {
+	for p < len(data) && data[p] >= '0' && data[p] <= '9' {
+		p++
+	}
+	return p
+}
+
+// checkString looks for control characters and malformed escapes; reason is
+// empty when there are none, or else at is where.
+func checkString(s []byte) (reason string, at int) {
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c < ' ':
+			return "control character in a string", i
+		case c == '\\':
+			i++
+			if i >= len(s) {
+				return "malformed escape", i - 1
+			}
+			switch s[i] {
+			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+			case 'u':
+				if hex4(s[i+1:]) < 0 {
+					return "malformed escape", i - 1
+				}
+				i += 4
+			default:
+				return "malformed escape", i - 1
+			}
+		}
+	}
+	return "", 0
+}
+
+// invalidUTF8 returns where text stops to be UTF-8.
+func invalidUTF8(text []byte) int {
+	for i := 0; i < len(text); {
+		r, size := utf8.DecodeRune(text[i:])
+		if r == utf8.RuneError && size == 1 {
+			return i
+		}
+		i += size
+	}
+	return len(text)
+}
