@@ -36,8 +36,10 @@ func TestColourFollowsTheTerminalAndTheUser(t *testing.T) {
 func TestAPipeIsEightyCellsWide(t *testing.T) {
 	r, w, err := os.Pipe()
 	require.NoError(t, err)
-	defer r.Close()
-	defer w.Close()
+	t.Cleanup(func() {
+		require.NoError(t, r.Close())
+		require.NoError(t, w.Close())
+	})
 	require.Equal(t, Layout{Width: 80}, Detect(w, func(string) string { return "" }, false))
 }
 

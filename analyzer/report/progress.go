@@ -16,6 +16,7 @@ const ProgressDelay = time.Second
 // Unit is what a step of the work is counted in.
 type Unit int
 
+// The units there are.
 const (
 	Bytes Unit = iota // shown as MiB and MiB/s
 	Items             // shown as plain numbers
