@@ -47,7 +47,7 @@ type Options struct {
 
 // Catalog is a valid set of detections.
 type Catalog struct {
-	detections []*analyzer.Detection // by id
+	detections []analyzer.Detection // by id
 	memory     []analyzer.EventName
 }
 
@@ -112,7 +112,7 @@ func Load(queries fs.FS, opts Options) (*Catalog, error) {
 			}
 		}
 		problems = append(problems, f.problems...)
-		c.detections = append(c.detections, f.detection)
+		c.detections = append(c.detections, *f.detection)
 	}
 	if len(problems) > 0 {
 		slices.SortStableFunc(problems, func(a, b Problem) int {
@@ -123,22 +123,22 @@ func Load(queries fs.FS, opts Options) (*Catalog, error) {
 		})
 		return nil, problems
 	}
-	slices.SortFunc(c.detections, func(a, b *analyzer.Detection) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(c.detections, func(a, b analyzer.Detection) int { return strings.Compare(a.ID, b.ID) })
 	return c, nil
 }
 
-// Detections returns all detections by id. The slice is the caller's, what it
-// points to is shared and must not be changed.
-func (c *Catalog) Detections() []*analyzer.Detection { return slices.Clone(c.detections) }
+// Detections returns all detections by id. The slice is the caller's; the lists
+// in it are shared and must not be changed.
+func (c *Catalog) Detections() []analyzer.Detection { return slices.Clone(c.detections) }
 
 // ByID returns the detection with this id.
-func (c *Catalog) ByID(id string) (*analyzer.Detection, bool) {
+func (c *Catalog) ByID(id string) (analyzer.Detection, bool) {
 	for _, d := range c.detections {
 		if d.ID == id {
 			return d, true
 		}
 	}
-	return nil, false
+	return analyzer.Detection{}, false
 }
 
 // Events returns what must be kept of the logs: every event that a detection

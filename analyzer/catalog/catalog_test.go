@@ -163,7 +163,6 @@ func TestLoadNamesWhatIsWrongWithFileAndLine(t *testing.T) {
 		{"a column twice", "principal,\n", "principal, principal,\n", "column principal is returned twice"},
 		{"no window_start", "event_time as window_start,\n", "", "does not return window_start"},
 		{"no evidence", ",\n  array[event_id] as event_ids", "", "no evidence"},
-		{"evidence twice", "suppress: [iac]", "evidence_events: {table: uses, on: [key_arn]}", ":19: either the SQL returns event_ids"},
 		{"evidence in an unknown table", "suppress: [iac]", "evidence_events: {table: users, on: [key_arn]}", ":19: evidence_events: table \"users\""},
 		{"an unknown key inside", "suppress: [iac]", "evidence_events: {tabel: users, on: [key_arn]}", ":19: evidence_events:"},
 		{"a front matter that does not end", "--- */", "---", ":1: the front matter does not end"},

@@ -3,6 +3,7 @@ package catalog
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -13,32 +14,37 @@ import (
 	"github.com/keytrail/keytrail/analyzer"
 )
 
-// Moment is what the engine knows at the time of a run; each field is a
-// parameter of every detection.
-type Moment struct {
-	Now          time.Time // :now, the newest event time seen
-	LearnUntil   time.Time // :learn_until, before it baseline detections only learn
-	HistoryStart time.Time // :history_start, the first event time ever seen
-	HasOrg       bool      // :has_org, the settings list the organisation's accounts
-}
-
 // CheckParams tells whether the settings may change these parameters of the
 // detection. The error names the detection and each parameter that is unknown
 // or of another type.
-func CheckParams(d *analyzer.Detection, overrides map[string]any) error {
+func CheckParams(d analyzer.Detection, overrides map[string]any) error {
 	_, err := merge(d, overrides)
 	return err
 }
 
 // Render returns the statement to run: the detection's SQL with a literal in
-// the place of each :parameter. overrides are the settings' values for the
-// detection's own parameters.
-func Render(d *analyzer.Detection, overrides map[string]any, at Moment) (string, error) {
+// the place of each :parameter. given replaces the detection's own parameters
+// and sets those that the engine knows: the times now, learn_until and
+// history_start, and the boolean has_org.
+func Render(d analyzer.Detection, given map[string]any) (string, error) {
+	overrides, builtin := map[string]any{}, map[string]any{}
+	for name, value := range given {
+		if !slices.Contains(builtinParams, name) {
+			overrides[name] = value
+			continue
+		}
+		_, isTime := value.(time.Time)
+		_, isBool := value.(bool)
+		if (name == "has_org" && !isBool) || (name != "has_org" && !isTime) {
+			return "", fmt.Errorf("detection %s: parameter %s: a value of type %T does not fit", d.ID, name, value)
+		}
+		builtin[name] = value
+	}
 	values, err := merge(d, overrides)
 	if err != nil {
 		return "", err
 	}
-	values["now"], values["learn_until"], values["history_start"], values["has_org"] = at.Now, at.LearnUntil, at.HistoryStart, at.HasOrg
+	maps.Copy(values, builtin)
 
 	tokens, scanErr := scan(d.SQL, 1)
 	if scanErr != nil {
@@ -67,11 +73,9 @@ func Render(d *analyzer.Detection, overrides map[string]any, at Moment) (string,
 }
 
 // merge lays the overrides over the detection's own values.
-func merge(d *analyzer.Detection, overrides map[string]any) (map[string]any, error) {
-	values := make(map[string]any, len(d.Params)+4)
-	for name, value := range d.Params {
-		values[name] = value
-	}
+func merge(d analyzer.Detection, overrides map[string]any) (map[string]any, error) {
+	values := make(map[string]any, len(d.Params)+len(builtinParams))
+	maps.Copy(values, d.Params)
 	var problems []error
 	for _, name := range sortedKeys(overrides) {
 		own, known := d.Params[name]

@@ -2,6 +2,7 @@ package catalog_test
 
 import (
 	"database/sql"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -14,14 +15,20 @@ import (
 	"github.com/keytrail/keytrail/analyzer/catalog"
 )
 
-var moment = catalog.Moment{
-	Now:        time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC),
-	LearnUntil: time.Date(2026, 2, 2, 9, 0, 0, 5e6, time.UTC),
-	HasOrg:     true,
+// with adds what the engine gives to every detection.
+func with(overrides map[string]any) map[string]any {
+	given := map[string]any{
+		"now":           time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC),
+		"learn_until":   time.Date(2026, 2, 2, 9, 0, 0, 5e6, time.UTC),
+		"history_start": time.Time{},
+		"has_org":       true,
+	}
+	maps.Copy(given, overrides)
+	return given
 }
 
-func detection(sql string, params map[string]any) *analyzer.Detection {
-	return &analyzer.Detection{ID: "KMS-X01", SQL: sql, Params: params}
+func detection(sql string, params map[string]any) analyzer.Detection {
+	return analyzer.Detection{ID: "KMS-X01", SQL: sql, Params: params}
 }
 
 func TestRenderWritesTypedLiterals(t *testing.T) {
@@ -42,7 +49,7 @@ func TestRenderWritesTypedLiterals(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := catalog.Render(detection("select :p", map[string]any{"p": tt.value}), nil, moment)
+			got, err := catalog.Render(detection("select :p", map[string]any{"p": tt.value}), with(nil))
 			require.NoError(t, err)
 			require.Equal(t, "select "+tt.want, got)
 		})
@@ -50,20 +57,20 @@ func TestRenderWritesTypedLiterals(t *testing.T) {
 }
 
 func TestRenderKnowsTheMoment(t *testing.T) {
-	got, err := catalog.Render(detection("select :now, :learn_until, :history_start, :has_org", nil), nil, moment)
+	got, err := catalog.Render(detection("select :now, :learn_until, :history_start, :has_org", nil), with(nil))
 	require.NoError(t, err)
 	require.Equal(t, "select timestamp '2026-03-02 09:00:00.000', timestamp '2026-02-02 09:00:00.005', timestamp '0001-01-01 00:00:00.000', true", got)
 }
 
 func TestRenderLeavesTextAndCommentsAlone(t *testing.T) {
 	sql := "select ':p', \":p\", a::p -- :p\n/* :p */, :p, 'it''s :p'"
-	got, err := catalog.Render(detection(sql, map[string]any{"p": int64(1)}), nil, moment)
+	got, err := catalog.Render(detection(sql, map[string]any{"p": int64(1)}), with(nil))
 	require.NoError(t, err)
 	require.Equal(t, "select ':p', \":p\", a::p -- :p\n/* :p */, 1, 'it''s :p'", got)
 }
 
 func TestAValueIsNotRenderedAgain(t *testing.T) {
-	got, err := catalog.Render(detection("select :a, :b", map[string]any{"a": ":b", "b": ":a"}), nil, moment)
+	got, err := catalog.Render(detection("select :a, :b", map[string]any{"a": ":b", "b": ":a"}), with(nil))
 	require.NoError(t, err)
 	require.Equal(t, "select ':b', ':a'", got)
 }
@@ -89,12 +96,11 @@ func TestSettingsReplaceParametersOfTheSameTypeOnly(t *testing.T) {
 		{"a number for a duration", map[string]any{"d": uint64(5)}, "", "parameter d: must be a duration, not a whole number"},
 		{"a boolean", map[string]any{"n": true}, "", "parameter n: must be"},
 		{"part of a second", map[string]any{"d": "1ms"}, "", "whole seconds"},
-		{"a parameter of the engine", map[string]any{"now": "x"}, "", `no parameter "now"`},
 		{"NUL in text", map[string]any{"s": "a\x00b"}, "", "without NUL"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := catalog.Render(d, tt.given, moment)
+			got, err := catalog.Render(d, with(tt.given))
 			checked := catalog.CheckParams(d, tt.given)
 			if tt.fails != "" {
 				require.ErrorContains(t, err, tt.fails)
@@ -106,6 +112,15 @@ func TestSettingsReplaceParametersOfTheSameTypeOnly(t *testing.T) {
 			require.Contains(t, got, tt.want)
 		})
 	}
+}
+
+func TestSettingsCannotSetWhatTheEngineKnows(t *testing.T) {
+	d := detection("select :now", nil)
+	require.ErrorContains(t, catalog.CheckParams(d, map[string]any{"now": "x"}), `no parameter "now"`)
+	_, err := catalog.Render(d, map[string]any{"now": "'; drop table x; --"})
+	require.ErrorContains(t, err, "parameter now: a value of type string does not fit")
+	_, err = catalog.Render(d, nil)
+	require.ErrorContains(t, err, "parameter :now has no value")
 }
 
 func TestAllWrongSettingsAreReportedAtOnce(t *testing.T) {
@@ -126,7 +141,7 @@ func TestHostileTextCannotBreakOut(t *testing.T) {
 		d := detection("select :p as p, :l_count as n from canary where 'x' not in :list -- :p", map[string]any{
 			"p": "", "l_count": int64(1), "list": []string{"y"},
 		})
-		query, err := catalog.Render(d, map[string]any{"p": given, "list": []any{given + "!", "'"}}, moment)
+		query, err := catalog.Render(d, with(map[string]any{"p": given, "list": []any{given + "!", "'"}}))
 		require.NoError(t, err)
 		var got string
 		var n int64

@@ -277,11 +277,10 @@ func (f *file) checkOutputs() {
 			f.problem("", "the SQL does not return %s", name)
 		}
 	}
-	hasIDs, elsewhere := seen["event_ids"], f.lines["evidence_events"] != 0
+	// Both may be: event_ids then adds the control events to the counted ones.
+	elsewhere := f.lines["evidence_events"] != 0
 	switch {
-	case hasIDs && elsewhere:
-		f.problem("evidence_events", "either the SQL returns event_ids or evidence_events says where they are, not both")
-	case !hasIDs && !elsewhere:
+	case !seen["event_ids"] && !elsewhere:
 		f.problem("", "no evidence: return event_ids, or name evidence_events in the front matter")
 	case elsewhere:
 		for _, name := range m.EvidenceEvents.On {
