@@ -12,11 +12,12 @@ import (
 )
 
 // DetectionTable lists detections for people, in the order given.
-func DetectionTable(w io.Writer, l Layout, detections []*analyzer.Detection) error {
+func DetectionTable(w io.Writer, l Layout, detections []analyzer.Detection) error {
 	p := &page{Layout: l}
 	const gap = 2
 	idW, eventsW, nameW := len("DETECTION"), 0, 0
-	for _, d := range detections {
+	for i := range detections {
+		d := &detections[i]
 		idW = max(idW, width(cutEnd(Clean(d.ID), longestID)))
 		eventsW = max(eventsW, width(eventNames(d.Events)))
 		for _, name := range strings.Fields(eventNames(d.Events)) {
@@ -36,7 +37,8 @@ func DetectionTable(w io.Writer, l Layout, detections []*analyzer.Detection) err
 	space := strings.Repeat(" ", gap)
 	p.line(p.paint(dim, pad("DETECTION", idW)+space+pad("SEVERITY", severityW)+space+class+space+
 		pad("STATUS", statusW)+space+pad("TITLE", titleW)+space+cutEnd("EVENTS", eventsW)))
-	for _, d := range detections {
+	for i := range detections {
+		d := &detections[i]
 		titles, events := wrap(Clean(d.Title), titleW), wrap(eventNames(d.Events), max(eventsW, 1))
 		for n := range max(len(titles), len(events), 1) {
 			left := strings.Repeat(" ", idW+gap+severityW+gap+classW+gap+statusW)

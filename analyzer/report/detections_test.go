@@ -11,8 +11,8 @@ import (
 	"github.com/keytrail/keytrail/analyzer"
 )
 
-func catalogue() []*analyzer.Detection {
-	return []*analyzer.Detection{
+func catalogue() []analyzer.Detection {
+	return []analyzer.Detection{
 		{
 			ID: "KMS-D01", Title: "Key deletion scheduled", Severity: analyzer.High, Status: analyzer.DetectionActive,
 			Family: "destruction", Class: analyzer.ClassEvent, Mitre: []string{"T1485"},
@@ -46,7 +46,7 @@ func TestDetectionsReadAsInTheGoldenFiles(t *testing.T) {
 			require.NoError(t, DetectionTable(&b, layout, catalogue()))
 			for _, d := range catalogue() {
 				b.WriteString("\n")
-				require.NoError(t, DetectionDetails(&b, layout, d))
+				require.NoError(t, DetectionDetails(&b, layout, &d))
 			}
 			golden(t, "detections-"+name+".txt", b.Bytes())
 			require.NotContains(t, b.String(), "\x1b[31m\n", "SQL is cleaned too")
@@ -55,7 +55,7 @@ func TestDetectionsReadAsInTheGoldenFiles(t *testing.T) {
 }
 
 func TestADetectionLineHasItsFrontMatter(t *testing.T) {
-	b, err := json.Marshal(NewDetectionLine(catalogue()[1]))
+	b, err := json.Marshal(NewDetectionLine(&catalogue()[1]))
 	require.NoError(t, err)
 	require.JSONEq(t, `{
 		"id": "KMS-A01", "title": "Trail no longer records the use of keys in one of our accounts", "severity": "critical", "status": "staged",
