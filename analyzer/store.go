@@ -1,7 +1,9 @@
 package analyzer
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -99,6 +101,45 @@ func (f Finding) Normal() Finding {
 		f.Evidence = map[string]any{}
 	}
 	return f
+}
+
+// UnmarshalJSON reads a finding. Whole numbers of the evidence come back as
+// int64, not as float64, so that they read the same before and after a store.
+func (f *Finding) UnmarshalJSON(data []byte) error {
+	type plain Finding // without this method
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	if err := d.Decode((*plain)(f)); err != nil {
+		return err
+	}
+	for name, v := range f.Evidence {
+		f.Evidence[name] = numbers(v)
+	}
+	return nil
+}
+
+// numbers replaces json.Number in what JSON can hold.
+func numbers(v any) any {
+	switch v := v.(type) {
+	case json.Number:
+		if n, err := v.Int64(); err == nil {
+			return n
+		}
+		x, err := v.Float64()
+		if err != nil {
+			return v.String()
+		}
+		return x
+	case []any:
+		for i := range v {
+			v[i] = numbers(v[i])
+		}
+	case map[string]any:
+		for k := range v {
+			v[k] = numbers(v[k])
+		}
+	}
+	return v
 }
 
 // Group returns the id of the group that the finding belongs to: all findings
