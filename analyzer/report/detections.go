@@ -11,6 +11,9 @@ import (
 	"github.com/keytrail/keytrail/analyzer"
 )
 
+// listedEvents is how many events of a detection the table names.
+const listedEvents = 3
+
 // DetectionTable lists detections for people, in the order given.
 func DetectionTable(w io.Writer, l Layout, detections []analyzer.Detection) error {
 	p := &page{Layout: l}
@@ -54,12 +57,16 @@ func DetectionTable(w io.Writer, l Layout, detections []analyzer.Detection) erro
 }
 
 // eventNames lists events without what most have in common: the source is
-// named by its first part, and that of KMS not at all.
+// named by its first part, and that of KMS not at all. Long lists end in how many
+// more there are.
 func eventNames(events []analyzer.EventName) string {
 	names := make([]string, 0, len(events))
 	for _, e := range events {
 		name := strings.TrimSuffix(e.Source, ".amazonaws.com") + ":" + e.Name
 		names = append(names, strings.TrimPrefix(Clean(name), "kms:"))
+	}
+	if more := len(names) - listedEvents; more > 1 {
+		return strings.Join(names[:listedEvents], ", ") + " and " + number(int64(more)) + " more"
 	}
 	return strings.Join(names, ", ")
 }
