@@ -175,3 +175,11 @@ func byteSize(n int64) string {
 func days(d time.Duration) float64 {
 	return math.Round(d.Hours()/24*100) / 100
 }
+
+// Assumptions writes a verdict on settings and below it what they leave open.
+func Assumptions(w io.Writer, l Layout, verdict string, assumptions []string) error {
+	p := &page{Layout: l}
+	p.paragraph(Clean(verdict), 0, plain)
+	p.field("Assumed", assumptions...)
+	return p.writeTo(w)
+}

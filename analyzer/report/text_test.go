@@ -238,3 +238,13 @@ func stripSGR(s string) string {
 		s = s[strings.IndexByte(s, 'm')+1:]
 	}
 }
+
+func TestAssumptionsStandBelowTheVerdict(t *testing.T) {
+	var b bytes.Buffer
+	require.NoError(t, Assumptions(&b, Layout{Width: 40}, "keytrail.yaml is in order.", []string{"the accounts whose trails deliver logs are ours", "any Region is in use"}))
+	require.Equal(t, `keytrail.yaml is in order.
+  Assumed   the accounts whose trails
+            deliver logs are ours
+            any Region is in use
+`, b.String())
+}
