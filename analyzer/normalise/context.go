@@ -21,7 +21,7 @@ type encryptionContext struct {
 var dataKinds = []struct{ key, kind string }{
 	{"SecretARN", "secret"},
 	{"PARAMETER_ARN", "parameter"},
-	{"aws:s3:arn", "s3_object"}, // or s3_bucket, see dataOf
+	{"aws:s3:arn", "s3_object"}, // or s3_bucket
 	{"aws:ebs:id", "volume"},
 	{"aws:rds:db-id", "database"},
 	{"aws:rds:dbc-id", "database"},
@@ -45,83 +45,134 @@ var dataKinds = []struct{ key, kind string }{
 	{"aws:codebuild:arn", "build"},
 }
 
+// pair is one name and value of a context.
+type pair struct{ name, value string }
+
 // parseContext reads an encryption context object.
 func parseContext(raw []byte) (c encryptionContext) {
-	if len(raw) < 2 || raw[0] != '{' {
+	if len(raw) < 3 || raw[0] != '{' {
 		return c
 	}
-	type pair struct{ key, value string }
 	var few [4]pair
-	pairs := few[:0]
+	pairs, own, canonical := canonicalPairs(raw, few[:0])
+	if canonical {
+		c.json = own
+	} else {
+		var ok bool
+		if pairs, ok = anyPairs(raw, few[:0]); !ok {
+			return c
+		}
+		c.json = wrap(pairsJSON(pairs, len(raw)+8), maxContext)
+	}
+	if len(pairs) == 1 {
+		c.keys = pairs[0].name
+	} else {
+		names := make([]string, len(pairs))
+		for i, p := range pairs {
+			names[i] = p.name
+		}
+		c.keys = cut(strings.Join(slices.Compact(names), ","), maxText)
+	}
+	c.dataKind, c.data = dataOf(pairs)
+	return c
+}
+
+// canonicalPairs reads a context that is written as it is kept: no white space,
+// no escapes, names in order, values that are texts. Nearly all are. The texts
+// returned are parts of own, the copy of raw.
+func canonicalPairs(raw []byte, pairs []pair) (_ []pair, own string, ok bool) {
+	if len(raw) > maxContext || !isPlain(raw) {
+		return nil, "", false
+	}
+	own = string(raw)
+	word := func(rest string) (string, string, bool) {
+		if rest == "" || rest[0] != '"' {
+			return "", "", false
+		}
+		return strings.Cut(rest[1:], `"`)
+	}
+	for rest := own[1:]; ; rest = rest[1:] {
+		var p pair
+		if p.name, rest, ok = word(rest); !ok || rest == "" || rest[0] != ':' {
+			return nil, "", false
+		}
+		if p.value, rest, ok = word(rest[1:]); !ok || rest == "" {
+			return nil, "", false
+		}
+		if n := len(pairs); n > 0 && pairs[n-1].name >= p.name {
+			return nil, "", false
+		}
+		pairs = append(pairs, p)
+		switch {
+		case rest == "}":
+			return pairs, own, true
+		case rest[0] != ',':
+			return nil, "", false
+		}
+	}
+}
+
+// anyPairs reads a context in any form and sorts it by name.
+func anyPairs(raw []byte, pairs []pair) ([]pair, bool) {
 	end := object(raw, 0, func(name []byte, i int) int {
 		end := skip(raw, i)
 		if end < 0 {
 			return -1
 		}
-		key := string(name)
-		if bytes.IndexByte(name, '\\') >= 0 {
-			key = text(raw[i-len(name)-3 : i])
-		}
-		pairs = append(pairs, pair{key, text(raw[i:end])})
+		quoted := append(append([]byte{'"'}, name...), '"')
+		pairs = append(pairs, pair{text(quoted), text(raw[i:end])})
 		return end
 	})
-	if end < 0 || len(pairs) == 0 {
-		return encryptionContext{}
-	}
-	slices.SortStableFunc(pairs, func(a, b pair) int { return strings.Compare(a.key, b.key) })
+	slices.SortStableFunc(pairs, func(a, b pair) int { return strings.Compare(a.name, b.name) })
+	return pairs, end > 0 && len(pairs) > 0
+}
 
-	if len(pairs) == 1 {
-		c.keys = pairs[0].key
-	} else {
-		names := make([]string, len(pairs))
-		for i, p := range pairs {
-			names[i] = p.key
-		}
-		c.keys = cut(strings.Join(slices.Compact(names), ","), maxText)
-	}
-	b := make([]byte, 0, len(raw)+8)
-	b = append(b, '{')
+func pairsJSON(pairs []pair, size int) string {
+	b := append(make([]byte, 0, size), '{')
 	for i, p := range pairs {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendJSON(b, p.key)
+		b = appendJSON(b, p.name)
 		b = append(b, ':')
 		b = appendJSON(b, p.value)
 	}
-	b = append(b, '}')
-	c.json = wrap(string(b), maxContext)
+	return string(append(b, '}'))
+}
 
-	for _, k := range dataKinds {
-		for _, p := range pairs {
-			if p.key == k.key && p.value != "" {
-				c.dataKind, c.data = k.kind, p.value
-				if k.kind == "s3_object" {
-					c.dataKind = s3Kind(p.value)
-				}
-				return c
-			}
+// dataOf names the data that a context is about.
+func dataOf(pairs []pair) (kind, data string) {
+	best := len(dataKinds)
+	for _, p := range pairs {
+		if rank, known := dataRanks[p.name]; known && rank < best && p.value != "" {
+			best, data = rank, p.value
 		}
+	}
+	if best < len(dataKinds) {
+		kind = dataKinds[best].kind
+		if kind == "s3_object" && !strings.Contains(data, "/") {
+			// With S3 Bucket Keys the context is the bucket's ARN.
+			kind = "s3_bucket"
+		}
+		return kind, data
 	}
 	// A context key of a service that is not in the table still names its data
 	// when the value is an ARN.
 	for _, p := range pairs {
 		if a, ok := splitARN(p.value); ok && a.service != "" {
-			c.dataKind, c.data = a.service, p.value
-			return c
+			return a.service, p.value
 		}
 	}
-	return c
+	return "", ""
 }
 
-// s3Kind tells an object from a bucket: with S3 Bucket Keys the context is the
-// bucket's ARN.
-func s3Kind(arn string) string {
-	if strings.Contains(arn, "/") {
-		return "s3_object"
+var dataRanks = func() map[string]int {
+	m := make(map[string]int, len(dataKinds))
+	for i, k := range dataKinds {
+		m[k.key] = i
 	}
-	return "s3_bucket"
-}
+	return m
+}()
 
 // appendJSON appends s as a JSON string.
 func appendJSON(b []byte, s string) []byte {

@@ -47,7 +47,7 @@ func inRange(t time.Time) (time.Time, bool) {
 
 // parseSeconds reads 2026-03-02T09:00:00Z without the general parser, which
 // takes ten times as long.
-func parseSeconds(s string) (time.Time, bool) {
+func parseSeconds[T string | []byte](s T) (time.Time, bool) {
 	two := func(i int) int {
 		hi, lo := s[i]-'0', s[i+1]-'0'
 		if hi > 9 || lo > 9 {
@@ -108,11 +108,14 @@ var localeLayouts = []string{
 	"1/2/2006 3:04:05 PM",
 }
 
+// dateBlanks mends white space (newer Java puts a narrow no-break space before
+// AM and PM) and drops the zone, which is always UTC.
+var dateBlanks = strings.NewReplacer("\u202f", " ", "\u00a0", " ", " UTC", "", " GMT", "", "  ", " ")
+
 // parseDate reads the dates of key deletion and of expiring key material. What
 // it cannot read is the zero time.
 func parseDate(s string) time.Time {
-	// Newer Java puts a narrow no-break space before AM and PM.
-	s = strings.NewReplacer("\u202f", " ", "\u00a0", " ", " UTC", "", " GMT", "", "  ", " ").Replace(strings.TrimSpace(s))
+	s = dateBlanks.Replace(strings.TrimSpace(s))
 	if s == "" {
 		return time.Time{}
 	}

@@ -95,20 +95,28 @@ type Normaliser struct {
 	additional *pieces[additional]
 	tls        *pieces[string]
 	ids        slab
+
+	// What the record before this one had, as a guess: after each field the
+	// field that followed, and the values.
+	next        [fieldCount]fieldID
+	lastName    [fieldCount]*interned[struct{}]
+	lastAgent   *interned[agent]
+	lastNetwork *interned[string]
 }
 
 // New returns a Normaliser.
 func New(options ...Option) *Normaliser {
 	seed := maphash.MakeSeed()
 	n := &Normaliser{
-		names:      newInterner(seed, func(string) struct{} { return struct{}{} }),
-		agents:     newInterner(seed, parseAgent),
-		networks:   newInterner(seed, networkOf),
-		identities: newPieces(seed, 128, parseIdentity),
-		resources:  newPieces(seed, 128, parseResources),
-		requests:   newPieces(seed, 96, parseRequest),
-		additional: newPieces(seed, 64, parseAdditional),
-		tls:        newPieces(seed, 64, func(raw []byte) string { return field(raw, "tlsVersion") }),
+		names:    newInterner(seed, 11, func(string) struct{} { return struct{}{} }),
+		agents:   newInterner(seed, 10, parseAgent),
+		networks: newInterner(seed, 12, networkOf),
+		// 288 bytes of an identity reach behind the access key of a role session.
+		identities: newPieces(seed, parseIdentity, 288, 128, 56),
+		resources:  newPieces(seed, parseResources, 128),
+		requests:   newPieces(seed, parseRequest, 128, 56),
+		additional: newPieces(seed, parseAdditional, 56),
+		tls:        newPieces(seed, func(raw []byte) string { return field(raw, "tlsVersion") }, 120),
 	}
 	for _, o := range options {
 		o(n)
@@ -121,9 +129,12 @@ func New(options ...Option) *Normaliser {
 type request struct {
 	context, sourceContext          encryptionContext
 	keyID, sourceKeyID, destination string // as written
-	target, alias                   string
+	target                          string
 	algorithm                       string
 	omitted                         bool
+
+	written, alias string // the key and the alias that the call is about
+	encryptionSDK  bool
 }
 
 func parseRequest(raw []byte) (r request) {
@@ -156,6 +167,15 @@ func parseRequest(raw []byte) (r request) {
 		}
 		return end
 	})
+	r.written = firstOf(r.keyID, r.target, r.sourceKeyID)
+	if r.alias == "" {
+		r.alias = aliasIn(r.written)
+	}
+	if r.context.json == "" {
+		r.context = r.sourceContext
+	}
+	// Only the AWS Encryption SDK writes this name into a context.
+	r.encryptionSDK = strings.Contains(r.context.keys, "aws-crypto-public-key")
 	return r
 }
 
@@ -181,30 +201,6 @@ func parseAdditional(raw []byte) (a additional) {
 	})
 	return a
 }
-
-// record holds the parts of a record that are read only when all of it has
-// been seen. The slices point into the caller's bytes.
-type record struct {
-	request, response, additional, service, resources []byte
-
-	// These belong to the caches and hold until the next record.
-	who  *identity
-	keys *resources
-	req  *request
-	add  *additional
-
-	agent    agent
-	readOnly []byte
-	console  bool
-}
-
-// What a record without these parts says.
-var (
-	noIdentity   = identity{lane: analyzer.LaneDirect}
-	noResources  resources
-	noRequest    request
-	noAdditional additional
-)
 
 // Event reads the JSON object of one record into ev, which is overwritten. The
 // texts in ev own their memory; data may be used again.
@@ -260,121 +256,6 @@ func (n *Normaliser) Event(data []byte, hint Hint, ev *analyzer.Event) error {
 		if ev.PolicyHash == "" {
 			ev.PolicyHash = fingerprint(canonical(ev.Policy))
 		}
-	}
-	return nil
-}
-
-// scan reads the top level of the record, each field once and in its order.
-func (n *Normaliser) scan(data []byte, ev *analyzer.Event, r *record) error {
-	start := space(data, 0)
-	end := object(data, start, func(name []byte, i int) int {
-		// What is parsed by its bytes finds its own end.
-		switch string(name) {
-		case "userIdentity":
-			if data[i] == '{' {
-				var who *identity
-				if who, i = n.identities.get(data, i); i > 0 {
-					r.who = who
-				}
-				return i
-			}
-		case "resources":
-			if data[i] == '[' || data[i] == '{' {
-				from := i
-				var keys *resources
-				if keys, i = n.resources.get(data, i); i > 0 {
-					r.keys, r.resources = keys, data[from:i]
-				}
-				return i
-			}
-		case "requestParameters":
-			if data[i] == '{' {
-				from := i
-				var req *request
-				if req, i = n.requests.get(data, i); i > 0 {
-					r.req, r.request = req, data[from:i]
-				}
-				return i
-			}
-		case "additionalEventData":
-			if data[i] == '{' {
-				from := i
-				var add *additional
-				if add, i = n.additional.get(data, i); i > 0 {
-					r.add, r.additional = add, data[from:i]
-				}
-				return i
-			}
-		case "tlsDetails":
-			if data[i] == '{' {
-				var version *string
-				if version, i = n.tls.get(data, i); i > 0 {
-					ev.TLSVersion = *version
-				}
-				return i
-			}
-		}
-
-		end := skip(data, i)
-		if end < 0 {
-			return -1
-		}
-		v := data[i:end]
-		switch string(name) {
-		case "eventTime":
-			if body, plain := stringBody(v); plain && len(body) == 20 && body[10] == 'T' && body[19] == 'Z' {
-				ev.Time, _ = parseSeconds(string(body))
-			}
-			if ev.Time.IsZero() {
-				ev.Time, _ = parseTime(text(v))
-			}
-		case "eventID":
-			ev.ID = n.ids.text(v)
-		case "eventName":
-			ev.Name = n.names.get(v).text
-		case "eventSource":
-			ev.Source = n.names.get(v).text
-		case "eventType":
-			ev.Type = n.names.get(v).text
-		case "awsRegion":
-			ev.Region = n.names.get(v).text
-		case "recipientAccountId":
-			ev.Account = n.names.get(v).text
-		case "sourceIPAddress":
-			ip := n.networks.get(v)
-			ev.SourceIP, ev.Network = ip.text, ip.value
-		case "userAgent":
-			a := n.agents.get(v)
-			ev.UserAgent, r.agent = a.text, a.value
-		case "readOnly":
-			r.readOnly = v
-		case "sharedEventID", "sharedEventId":
-			ev.SharedID = n.ids.text(v)
-		case "vpcEndpointId":
-			ev.VPCE = n.names.get(v).text
-		case "errorCode":
-			ev.ErrorCode = n.names.get(v).text
-		case "errorMessage":
-			ev.ErrorMessage = cut(text(v), maxMessage)
-		case "sessionCredentialFromConsole":
-			r.console = string(v) == `"true"` || string(v) == "true"
-		case "requestParameters":
-			r.request = v
-		case "responseElements":
-			if data[i] != 'n' {
-				r.response = v
-			}
-		case "additionalEventData":
-			r.additional = v
-		case "serviceEventDetails":
-			r.service = v
-		case "resources":
-			r.resources = v
-		}
-		return end
-	})
-	if end < 0 || space(data, end) != len(data) {
-		return fmt.Errorf("%w: %w", ErrIncomplete, errMalformed)
 	}
 	return nil
 }
@@ -439,17 +320,14 @@ func (n *Normaliser) who(ev *analyzer.Event, r *record) {
 
 // whichKey fills in the key, the data and what the caller wrote.
 func whichKey(ev *analyzer.Event, r *record) {
-	req := r.req
-	ev.KeyWritten = firstOf(req.keyID, req.target, req.sourceKeyID)
-	ev.AliasName = firstOf(req.alias, aliasIn(ev.KeyWritten), r.keys.alias)
-	c := &req.context
-	if c.json == "" {
-		c = &req.sourceContext
+	req, c := r.req, &r.req.context
+	ev.KeyWritten = req.written
+	if ev.AliasName = req.alias; ev.AliasName == "" {
+		ev.AliasName = r.keys.alias
 	}
 	ev.Context, ev.ContextKeys, ev.DataKind, ev.DataARN = c.json, c.keys, c.dataKind, c.data
 	ev.Algorithm, ev.MaterialID, ev.Enclave = req.algorithm, r.add.material, r.add.enclave
-	if strings.Contains(ev.ContextKeys, "aws-crypto-public-key") && !isSpecialClient(ev.Client) {
-		// Only the AWS Encryption SDK writes this key.
+	if req.encryptionSDK && !isSpecialClient(ev.Client) {
 		ev.Client = clientEncryption
 	}
 
