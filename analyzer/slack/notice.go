@@ -97,7 +97,7 @@ func BuildNotice(alert analyzer.Alert, det analyzer.Detection, names Names) Noti
 		KeyAlias:    ev.keyAlias(),
 		AccountName: call(names.Account, alert.Account),
 		Partner:     call(names.Partner, ev.text("principal_account")),
-		Facts:       ev.facts(),
+		Facts:       ev.facts(det.Summary + det.AtRisk),
 	}
 	if n.Partner == "" {
 		n.Partner = call(names.Partner, ev.text("grantee_account"))
@@ -209,7 +209,7 @@ func (e evidence) lookup(name string) (value, bool) {
 	}
 	raw := e.raw(name)
 	v := value{text: textOf(raw), prose: proseOf(raw)}
-	return v, v.prose != ""
+	return v, v.prose != "" || v.text != ""
 }
 
 // keyAlias is the alias to call the key by: as named by the settings or the
@@ -318,11 +318,16 @@ var told = map[string]bool{
 	"window_start": true, "window_end": true, "severity": true, "learning": true, "changed": true, "change": true,
 }
 
-// facts lists the rest of the evidence in the order of its names.
-func (e evidence) facts() []Fact {
+// facts lists the rest of the evidence in the order of its names: what the
+// templates said already is left out.
+func (e evidence) facts(templates string) []Fact {
+	said := map[string]bool{}
+	for _, m := range placeholder.FindAllStringSubmatch(templates, -1) {
+		said[m[1]] = true
+	}
 	var list []Fact
 	for _, name := range slices.Sorted(maps.Keys(e.alert.Latest.Evidence)) {
-		if name == "" || told[name] || name == "before" || name == "after" ||
+		if name == "" || told[name] || said[name] || name == "before" || name == "after" ||
 			strings.HasSuffix(name, "_before") || strings.HasSuffix(name, "_after") {
 			continue
 		}

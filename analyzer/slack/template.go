@@ -123,7 +123,7 @@ func unsafeArgument(s string, quoted bool) string {
 	case strings.HasPrefix(lower, "file://"), strings.HasPrefix(lower, "fileb://"),
 		strings.HasPrefix(lower, "http://"), strings.HasPrefix(lower, "https://"):
 		return "would make the AWS CLI read a file or an address" // docs: "Load AWS CLI parameters from a file"
-	case quoted && !plainArgument(s):
+	case quoted && !plainArgument(s), strings.ContainsRune(s, 0):
 		return "has characters that do not belong there"
 	case width(s) > 600:
 		return "is too long"
@@ -144,7 +144,10 @@ func proseOf(x any) string {
 		}
 		return "no"
 	case time.Time:
-		return utc(v)
+		if v.IsZero() {
+			return ""
+		}
+		return v.UTC().Format("2 January 2006 15:04 UTC")
 	case float64:
 		if v == math.Trunc(v) && math.Abs(v) < 1e15 {
 			return grouped(int64(v))

@@ -377,3 +377,18 @@ func (m payload) verdict(limit int) (code string, messages []string) {
 	}
 	return "", nil
 }
+
+// Validate checks a message as a JSON object, as chat.update takes it, and
+// returns what Slack would say against it.
+func Validate(message []byte) []string {
+	var o map[string]json.RawMessage
+	if err := json.Unmarshal(message, &o); err != nil {
+		return []string{"invalid_json"}
+	}
+	m := payload{Text: str(o["text"]), Blocks: o["blocks"], Attachments: o["attachments"], Metadata: o["metadata"]}
+	code, messages := m.verdict(maxUpdateText)
+	if code == "" {
+		return nil
+	}
+	return append([]string{code}, messages...)
+}
