@@ -3,6 +3,8 @@ package alert_test
 import (
 	"context"
 	"errors"
+	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -10,6 +12,7 @@ import (
 
 	"github.com/keytrail/keytrail/analyzer"
 	"github.com/keytrail/keytrail/analyzer/alert"
+	"github.com/keytrail/keytrail/analyzer/store"
 	"github.com/keytrail/keytrail/analyzer/store/memstore"
 	"github.com/keytrail/keytrail/analyzer/store/storetest"
 )
@@ -158,6 +161,12 @@ func TestALongPauseStartsANewAlert(t *testing.T) {
 		d.tick(long, at(week+10))
 		require.Len(t, d.live(), 1)
 	})
+	t.Run("a long window outlasts a short one that began later", func(t *testing.T) {
+		d := newDesk(t)
+		long := with(at(0), func(f *analyzer.Finding) { f.LastTime = day.Add(100 * time.Hour) })
+		d.tick(long, at(10), at(week+20))
+		require.Len(t, d.live(), 1)
+	})
 	t.Run("the settings say how long", func(t *testing.T) {
 		d := newDesk(t)
 		d.rules.ReopenAfter = time.Hour
@@ -264,6 +273,25 @@ func TestALateFindingKeepsTheThreadOfAMessageThatWasNotConfirmed(t *testing.T) {
 	d.tick(at(5), at(3))
 	require.Equal(t, first.Thread, d.only().Thread)
 	require.NotEqual(t, first.ID, d.only().ID)
+}
+
+func TestARunThatEndsWhileAThreadGoesOverLeavesOneNotice(t *testing.T) {
+	d := newDesk(t)
+	d.tick(at(5))
+	_, err := alert.Apply(t.Context(), firstOnly{d.store}, tickOf(at(5), at(3)), d.rules)
+	require.ErrorIs(t, err, storetest.ErrCrash)
+	told := d.deliver()
+	require.Len(t, told, 1)
+	require.Equal(t, at(3).FirstTime, told[0].FirstTime, "the one that goes on")
+	d.tick(at(5), at(3))
+	require.Empty(t, d.deliver())
+}
+
+// firstOnly is a store whose process ends after the first alert of a write.
+type firstOnly struct{ analyzer.Store }
+
+func (s firstOnly) PutAlerts(ctx context.Context, alerts []analyzer.AlertRecord) error {
+	return errors.Join(s.Store.PutAlerts(ctx, alerts[:1]), storetest.ErrCrash)
 }
 
 func TestALateFindingJoinsTwoAlerts(t *testing.T) {
@@ -474,6 +502,24 @@ func (s *overtaken) PutAlerts(ctx context.Context, alerts []analyzer.AlertRecord
 	return s.Store.PutAlerts(ctx, alerts)
 }
 
+func TestAMarkClearedByAnotherWriterLosesNothing(t *testing.T) {
+	d := newDesk(t)
+	_, err := alert.Apply(t.Context(), clearing{d.store}, tickOf(at(0)), d.rules)
+	require.NoError(t, err)
+	require.Equal(t, []string{at(0).ID}, d.only().FindingIDs)
+}
+
+// clearing is a store in which another writer clears each mark at once.
+type clearing struct{ analyzer.Store }
+
+func (s clearing) SaveFindings(ctx context.Context, findings []analyzer.Finding) ([]analyzer.Change, error) {
+	changes, err := s.Store.SaveFindings(ctx, findings)
+	for i := range findings {
+		err = errors.Join(err, s.ClearTouched(ctx, []string{findings[i].Group()}))
+	}
+	return changes, err
+}
+
 func TestAWriteThatIsAlwaysOvertakenFails(t *testing.T) {
 	d := newDesk(t)
 	never := refusing{d.store}
@@ -485,6 +531,42 @@ type refusing struct{ analyzer.Store }
 
 func (refusing) PutAlerts(context.Context, []analyzer.AlertRecord) error {
 	return errors.Join(analyzer.ErrConflict)
+}
+
+func BenchmarkTickOnAnAlertOfFiveThousandFindings(b *testing.B) {
+	s, err := store.Open(filepath.Join(b.TempDir(), "state.db"))
+	require.NoError(b, err)
+	defer func() { require.NoError(b, s.Close()) }()
+	rules := alert.RulesOf(analyzer.Settings{})
+	var findings []analyzer.Finding
+	for i := range 5000 {
+		findings = append(findings, storetest.Finding(detection, "one", day.Add(time.Duration(i)*time.Minute)))
+	}
+	_, err = alert.Apply(b.Context(), s, analyzer.TickResult{Findings: findings}, rules)
+	require.NoError(b, err)
+	last := findings[len(findings)-1]
+	for b.Loop() {
+		last.Count++
+		_, err := alert.Apply(b.Context(), s, analyzer.TickResult{
+			Findings: []analyzer.Finding{last}, Rerun: []analyzer.Range{{Detection: detection, From: last.WindowStart}},
+		}, rules)
+		require.NoError(b, err)
+	}
+}
+
+func BenchmarkTickOfTenThousandAlerts(b *testing.B) {
+	rules := alert.RulesOf(analyzer.Settings{})
+	var findings []analyzer.Finding
+	for i := range 10_000 {
+		findings = append(findings, storetest.Finding(detection, strconv.Itoa(i), day))
+	}
+	for b.Loop() {
+		s, err := store.Open(filepath.Join(b.TempDir(), "state.db"))
+		require.NoError(b, err)
+		_, err = alert.Apply(b.Context(), s, analyzer.TickResult{Findings: findings}, rules)
+		require.NoError(b, err)
+		require.NoError(b, s.Close())
+	}
 }
 
 func TestManyFindingsInOneAlert(t *testing.T) {

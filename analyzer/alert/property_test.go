@@ -366,6 +366,11 @@ func TestNoticesInTheMiddleOfATickStartNoSecondMessage(t *testing.T) {
 		deliver(t, s, n)
 		require.NoError(t, run(t.Context(), s, n, &where), name)
 		require.Equal(t, want.parents, n.parents, name)
+		for _, r := range records(t, s) {
+			if r.Count > 0 {
+				require.Equal(t, r.Alert, n.threads[r.Thread], name)
+			}
+		}
 	}
 }
 
