@@ -110,13 +110,13 @@ type judgement struct {
 	byOrg     map[string]*Access
 	byService map[string]*ServiceAccess
 	names     []string // principals as written
-	ids       []string
+	unknown   []string // unique ids
 }
 
 func (j *judgement) facts() Facts {
 	f := Facts{
 		Public: j.public, Narrowed: j.narrowed, Accounts: sortedAccess(j.byAccount), Orgs: sortedAccess(j.byOrg),
-		Principals: sortedSet(j.names), UnknownIDs: sortedSet(j.ids), Incomplete: j.spent,
+		Principals: sortedSet(j.names), UnknownIDs: sortedSet(j.unknown), Incomplete: j.spent,
 	}
 	for _, o := range [][]Opening{f.Public, f.Narrowed} {
 		slices.SortStableFunc(o, func(a, b Opening) int { return strings.Compare(a.String(), b.String()) })
@@ -236,7 +236,7 @@ type home struct{ org, path string }
 func (j *judgement) homes() []home {
 	out := []home{{}, {strangerOrg, strangerPath}}
 	for _, org := range j.namedOrgs() {
-		out = append(out, home{org, org + freshPath})
+		out = append(out, orgHome(org))
 	}
 	for _, p := range j.paths {
 		out = append(out, pathHome(p))
@@ -254,6 +254,9 @@ func (j *judgement) namedOrgs() []string {
 	}
 	return sortedSet(out)
 }
+
+// orgHome is a member of an organisation, or of one that fits a pattern.
+func orgHome(org string) home { return pathHome(org + freshPath) }
 
 func pathHome(path string) home {
 	path = strings.NewReplacer("*", fresh, "?", "~").Replace(path)
@@ -277,7 +280,7 @@ func (j *judgement) statement(s *Statement) {
 	}
 	j.accountsOf(s, parts, wide)
 	j.entries(s, parts)
-	j.servicesOf(s, parts, wide, outside.any())
+	j.servicesOf(s, parts, wide, outside)
 }
 
 // strangers judges principals of accounts that nobody named, and lists the
@@ -321,8 +324,8 @@ func (j *judgement) strange(homes ...home) []caller {
 func (j *judgement) members(s *Statement, parts []part, outside allowed) {
 	whole := map[string]allowed{}
 	for _, org := range j.namedOrgs() {
-		a := j.ways(s, parts, j.strange(home{org, org + freshPath}))
-		whole[org] = a
+		a := j.ways(s, parts, j.strange(orgHome(org)))
+		whole[orgHome(org).org] = a
 		if more := a.beyond(outside); more.any() {
 			grantTo(j.byOrg, org, s, more)
 		}
@@ -421,7 +424,7 @@ func (j *judgement) entries(s *Statement, parts []part) {
 					ok = in(caller{arn: p.Value}, arnAccount(p.Value))
 				default:
 					if ok = in(caller{id: p.Value}, anywhere...); ok {
-						j.ids = append(j.ids, p.Value)
+						j.unknown = append(j.unknown, p.Value)
 					}
 				}
 			}
@@ -435,7 +438,7 @@ func (j *judgement) entries(s *Statement, parts []part) {
 			base := j.ways(s, parts, j.strange(h))
 			for _, account := range j.aliens {
 				if j.way(s, parts, &caller{account: account, id: id, org: h.org, orgPath: h.path}).beyond(base).any() {
-					j.ids = append(j.ids, id)
+					j.unknown = append(j.unknown, id)
 				}
 			}
 		}
@@ -443,75 +446,84 @@ func (j *judgement) entries(s *Statement, parts []part) {
 }
 
 // servicesOf judges AWS services that call in their own name, on behalf of
-// strangers and of those named.
-func (j *judgement) servicesOf(s *Statement, parts []part, wide, public bool) {
-	var names []string
+// strangers and of those named. Services that only a wildcard lets in count for
+// what they can do beyond people, who are told of already.
+func (j *judgement) servicesOf(s *Statement, parts []part, wide bool, people allowed) {
+	var written, names []string
 	for _, p := range s.Principals {
 		if p.Kind == PrincipalService && !s.NotPrincipal {
-			names = append(names, p.Value)
+			written = append(written, p.Value)
 		}
 	}
+	names = written
 	if wide {
-		names = append(names, j.services...)
-		names = append(names, fresh)
+		names = append(slices.Clone(written), append(j.services, fresh)...)
 	}
 	for _, name := range sortedSet(names) {
-		dns, shown := name, name
-		if name == fresh || name == "*" {
-			dns, shown = freshService, "*"
+		if slices.Contains(written, name) {
+			j.service(s, parts, name, allowed{}, true)
+		} else {
+			j.service(s, parts, name, people, false)
 		}
-		as := func(account string, h home, stranger bool) caller {
-			return caller{service: dns, account: account, org: h.org, orgPath: h.path, stranger: stranger}
-		}
-		var outside, inside allowed
-		for _, h := range []home{{}, {strangerOrg, strangerPath}} {
-			for _, account := range j.aliens {
-				c := as(account, h, true)
-				outside = outside.merge(j.way(s, parts, &c))
-			}
-		}
-		for _, h := range j.homes()[2:] {
-			c := as(j.aliens[0], h, true)
-			more := j.way(s, parts, &c).beyond(outside)
-			inside = inside.merge(more)
-			if more.any() && !public {
-				grantTo(j.byOrg, h.name(j), s, more)
-			}
-		}
-		for _, account := range j.accounts {
-			var more allowed
-			for _, h := range j.homes() {
-				c, other := as(account, h, false), as(j.aliens[0], h, true)
-				more = more.merge(j.way(s, parts, &c).beyond(j.way(s, parts, &other)).beyond(outside))
-			}
-			inside = inside.merge(more)
-			if more.any() && account != j.keyAccount && !public {
-				grantTo(j.byAccount, account, s, more)
-			}
-		}
-		// A resource without account in its ARN, such as a bucket, that the
-		// policy names: its owner, whoever that is.
-		c := as(j.aliens[0], home{}, false)
-		inside = inside.merge(j.way(s, parts, &c).beyond(outside))
-
-		all := inside.merge(outside)
-		written := name != fresh && !slices.Contains(j.services, name) || !wide
-		switch {
-		case !all.any():
-			continue
-		case !written && (public || len(outside.open) == 0 && j.principalsToo(s, parts)):
-			continue // people get in as well, and are told of
-		case !written && len(outside.open) > 0 && shown == "*":
-			j.narrowed = append(j.narrowed, Opening{s.Name(), s.show(outside.open), []string{ByServices}})
-		}
-		sv := j.byService[shown]
-		if sv == nil {
-			sv = &ServiceAccess{Name: shown, Guarded: true}
-			j.byService[shown] = sv
-		}
-		sv.Guarded = sv.Guarded && len(outside.open) == 0
-		sv.Actions = append(sv.Actions, s.show(all.actions())...)
 	}
+}
+
+// service judges one service; people is what strangers may do without it.
+func (j *judgement) service(s *Statement, parts []part, name string, people allowed, written bool) {
+	dns, shown := name, name
+	if name == fresh || name == "*" {
+		dns, shown = freshService, "*"
+	}
+	as := func(account string, h home, stranger bool) caller {
+		return caller{service: dns, account: account, org: h.org, orgPath: h.path, stranger: stranger}
+	}
+	var outside, inside allowed
+	for _, h := range []home{{}, {strangerOrg, strangerPath}} {
+		for _, account := range j.aliens {
+			c := as(account, h, true)
+			outside = outside.merge(j.way(s, parts, &c))
+		}
+	}
+	outside = outside.beyond(people)
+	known := outside.merge(people)
+	for _, h := range j.homes()[2:] {
+		c := as(j.aliens[0], h, true)
+		more := j.way(s, parts, &c).beyond(known)
+		inside = inside.merge(more)
+		if more.any() {
+			grantTo(j.byOrg, h.name(j), s, more)
+		}
+	}
+	for _, account := range j.accounts {
+		var more allowed
+		for _, h := range j.homes() {
+			c, other := as(account, h, false), as(j.aliens[0], h, true)
+			more = more.merge(j.way(s, parts, &c).beyond(j.way(s, parts, &other)).beyond(known))
+		}
+		inside = inside.merge(more)
+		if more.any() && account != j.keyAccount {
+			grantTo(j.byAccount, account, s, more)
+		}
+	}
+	// A resource without account in its ARN, such as a bucket, that the policy
+	// names: its owner, whoever that is.
+	c := as(j.aliens[0], home{}, false)
+	inside = inside.merge(j.way(s, parts, &c).beyond(known))
+
+	all := inside.merge(outside)
+	if !all.any() || !written && !outside.any() && j.principalsToo(s, parts) {
+		return
+	}
+	if !written && len(outside.open) > 0 {
+		j.narrowed = append(j.narrowed, Opening{s.Name(), s.show(outside.open), []string{ByServices}})
+	}
+	sv := j.byService[shown]
+	if sv == nil {
+		sv = &ServiceAccess{Name: shown, Guarded: true}
+		j.byService[shown] = sv
+	}
+	sv.Guarded = sv.Guarded && len(outside.open) == 0
+	sv.Actions = append(sv.Actions, s.show(all.actions())...)
 }
 
 // principalsToo tells whether principals, not only services, get in by the
@@ -535,6 +547,11 @@ func (h home) name(j *judgement) string {
 			return p
 		}
 	}
+	for _, org := range j.orgs {
+		if orgHome(org) == h {
+			return org
+		}
+	}
 	return h.org
 }
 
@@ -551,18 +568,26 @@ func grantTo(m map[string]*Access, id string, s *Statement, a allowed) {
 	}
 }
 
-// show names the actions as the statement writes them when they are all that it
-// covers, and one by one when a Deny has taken some away.
+// show names the actions as the statement writes them, with what a Deny has
+// taken away; one by one where that is shorter.
 func (s *Statement) show(actions []Action) []string {
-	if len(actions) >= len(s.kmsActions()) {
-		if !s.NotAction {
-			return sortedSet(s.Actions)
+	var left, gone []string
+	for _, a := range s.kmsActions() {
+		if slices.Contains(actions, a) {
+			left = append(left, a.Name)
+		} else {
+			gone = append(gone, a.Name)
 		}
-		return []string{"all but " + strings.Join(sortedSet(s.Actions), ", ")}
 	}
-	var names []string
-	for _, a := range actions {
-		names = append(names, a.Name)
+	if len(gone) > 0 && len(left) <= len(s.Actions)+len(gone) {
+		return left
 	}
-	return sortedSet(names)
+	out := sortedSet(s.Actions)
+	if s.NotAction {
+		out = []string{"all but " + strings.Join(out, ", ")}
+	}
+	for _, name := range gone {
+		out = append(out, "not "+name)
+	}
+	return out
 }

@@ -473,13 +473,16 @@ func anybodys(pattern, account string) (string, bool) {
 // as the policy tells them apart.
 func (s *search) principalARNs(account string) []string {
 	out := []string{"arn:aws:iam::" + account + ":role/" + fresh}
-	shapes := []string{"arn:*:iam::" + account + ":role/*", "arn:*:iam::" + account + ":user/*", "arn:*:iam::" + account + ":*", "arn:*:sts::" + account + ":*"}
+	shapes := func(pattern string) []string {
+		base := "arn:" + arnPart(pattern, 1, "aws") + ":"
+		return []string{base + "iam::" + account + ":role/*", base + "iam::" + account + ":user/*", base + "iam::" + account + ":*", base + "sts::" + account + ":*"}
+	}
 	c := &caller{account: account}
 	var patterns []string
 	for _, w := range s.wants[keyPrincipalArn] {
 		v := s.substitute(w, c)
 		if op := w.cond.Operator; op == "StringEquals" || op == "StringNotEquals" || strings.HasSuffix(op, "IgnoreCase") {
-			if arnAccount(v) == account {
+			if arnAccount(v) == account && !strings.ContainsAny(v, "*?") { // no name has those
 				out = append(out, v)
 			}
 			continue
@@ -495,7 +498,7 @@ func (s *search) principalARNs(account string) []string {
 	}
 	patterns = sortedSet(patterns)
 	for i, p := range patterns {
-		for _, shape := range shapes {
+		for _, shape := range shapes(p) {
 			if w, ok := meet(p, shape); ok {
 				out = append(out, w)
 			}
@@ -507,6 +510,16 @@ func (s *search) principalARNs(account string) []string {
 		}
 	}
 	return out
+}
+
+// arnPart returns a part of an ARN pattern, or the fallback when that part is
+// open or the pattern is not written in the parts of an ARN.
+func arnPart(pattern string, i int, fallback string) string {
+	parts := strings.SplitN(pattern, ":", 6)
+	if len(parts) != 6 || strings.ContainsAny(parts[i], "*?") {
+		return fallback
+	}
+	return parts[i]
 }
 
 // userIDs lists values of aws:userid: unique id, and for roles a session name
@@ -544,9 +557,9 @@ func (s *search) sourceARNs(c *caller) []string {
 			out = append(out, strings.NewReplacer("*", fresh, "?", "~").Replace(v))
 		}
 	}
-	shape := "arn:*:*:*:" + c.account + ":*"
 	patterns = sortedSet(patterns)
 	for i, p := range patterns {
+		shape := "arn:" + arnPart(p, 1, "aws") + ":" + arnPart(p, 2, fresh) + ":" + arnPart(p, 3, fresh) + ":" + c.account + ":*"
 		if w, ok := meet(p, shape); ok {
 			out = append(out, w)
 		}
