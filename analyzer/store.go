@@ -42,6 +42,7 @@ type Range struct {
 // Change tells what saving a finding did to the store.
 type Change string
 
+// What saving a finding can do.
 const (
 	ChangeNew       Change = "new"       // its id was not known
 	ChangeAmended   Change = "amended"   // known, and now says something else
