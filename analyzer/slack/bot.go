@@ -218,7 +218,10 @@ func (b *Bot) change(ctx context.Context, p Posted, m Message) error {
 	if err := b.pace.wait(ctx, p.Channel); err != nil {
 		return &Error{Op: "chat.update", Channel: p.Channel, Code: "cancelled", cause: err}
 	}
-	_, _, _, err := b.api.UpdateMessageContext(ctx, p.Channel, p.TS, m.options()...)
+	_, ts, _, err := b.api.UpdateMessageContext(ctx, p.Channel, p.TS, m.options()...)
+	if err == nil && ts == "" {
+		return emptyAnswer("chat.update", p.Channel)
+	}
 	return b.failed("chat.update", p.Channel, err)
 }
 
@@ -268,16 +271,21 @@ func (b *Bot) post(ctx context.Context, channel string, m Message) (landed, erro
 	if err != nil {
 		return landed{}, b.failed("chat.postMessage", channel, err)
 	}
-	if ts == "" { // slack-go takes an empty answer for a good one
-		return landed{}, &Error{
-			Op: "chat.postMessage", Channel: channel, Code: "empty_answer", Doubtful: true,
-			Advice: "the answer was not Slack's; check any proxy on the way",
-		}
+	if ts == "" {
+		return landed{}, emptyAnswer("chat.postMessage", channel)
 	}
 	if ch == "" {
 		ch = channel
 	}
 	return landed{channel: ch, ts: ts, thread: msg.ThreadTimestamp}, nil
+}
+
+// emptyAnswer is for {}, which slack-go takes for a good answer.
+func emptyAnswer(op, channel string) error {
+	return &Error{
+		Op: op, Channel: channel, Code: "empty_answer", Doubtful: true,
+		Advice: "the answer was not Slack's; check any proxy on the way",
+	}
 }
 
 func (m Message) options() []slackapi.MsgOption {

@@ -218,7 +218,7 @@ func failed(op, channel string, err error, secrets ...Secret) error {
 	case errors.As(err, &theirs):
 		return &RateLimited{After: capped(theirs.RetryAfter), Said: true}
 	case errors.As(err, &answered):
-		return refused(op, channel, answered.Err, answered.ResponseMetadata.Messages, answered.Needed)
+		return refused(op, channel, answered.Err, hideAll(answered.ResponseMetadata.Messages, secrets), answered.Needed)
 	case errors.As(err, &status):
 		return httpFailure(op, channel, status.Code)
 	case errors.Is(err, errUnsent):

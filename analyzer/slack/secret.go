@@ -46,13 +46,25 @@ func hide(err error, secrets ...Secret) error {
 	if u := (*url.Error)(nil); errors.As(err, &u) {
 		inner = u.Err
 	}
-	text := inner.Error()
+	return &hiddenError{text: hideText(inner.Error(), secrets), cause: contextCause(err)}
+}
+
+func hideText(text string, secrets []Secret) string {
 	for _, s := range secrets {
 		for _, part := range s.parts() {
 			text = strings.ReplaceAll(text, part, redacted)
 		}
 	}
-	return &hiddenError{text: text, cause: contextCause(err)}
+	return text
+}
+
+// hideAll is hideText for what Slack said about a message.
+func hideAll(texts []string, secrets []Secret) []string {
+	out := make([]string, len(texts))
+	for i, t := range texts {
+		out[i] = hideText(t, secrets)
+	}
+	return out
 }
 
 // parts lists what gives the secret away: all of it, as written and as a URL
