@@ -1,0 +1,74 @@
+/* ---
+id: KMS-D06
+title: Key really gone
+severity: high
+status: active
+family: destruction
+class: F
+mitre: [T1485]
+events:
+  - kms.amazonaws.com:DeleteKey
+  - kms.amazonaws.com:DeleteExpiredKeyMaterial
+entity: [key_arn]
+window: 0
+summary: "KMS carried out {event_name} on {key_name}; {scheduled_by} set this in motion on {scheduled_date} ({account_name}, {region})"
+at_risk: "All data under {key_name}. After DeleteKey it cannot be recovered; expired material can be imported again by whoever holds it."
+undo: "aws kms describe-key --key-id {key_arn} --region {region}"
+description: >-
+  KMS did what somebody had set in motion: it deleted a key at the end of its waiting period, or removed imported
+  material that had expired. The event itself names nobody; the principal shown is the one that scheduled the deletion
+  or imported the material with that date.
+false_positives: >-
+  Planned deletions. The alert KMS-D01 on the same key was then acknowledged 7 to 30 days ago.
+runbook: >-
+  1. A deleted key does not come back. Look for data under it: backups under other keys, replicas of a multi-Region
+  key, plaintext copies. 2. Expired material can be imported again if somebody holds it: ask the principal that
+  imported it. 3. If nobody planned this, the scheduling principal was compromised or careless weeks ago: look at
+  everything it did since.
+references:
+  - https://docs.aws.amazon.com/kms/latest/developerguide/ct-delete-key.html
+  - https://docs.aws.amazon.com/kms/latest/developerguide/ct-deleteexpiredkeymaterial.html
+--- */
+with effects as (
+  select *
+  from control_events
+  where event_source = 'kms.amazonaws.com'
+    and event_name in ('DeleteKey', 'DeleteExpiredKeyMaterial')
+    and outcome = 'ok'
+    and key_arn <> ''
+),
+
+-- Who set it in motion: the latest call before the effect.
+causes as (
+  select
+    e.account,
+    e.event_id,
+    max(c.event_time) as cause_time,
+    max_by(c.principal, c.event_time) as cause_principal,
+    max_by(c.person, c.event_time) as cause_person,
+    max_by(c.event_id, c.event_time) as cause_event
+  from effects e
+  join key_changes c on c.key_arn = e.key_arn
+    and c.event_time <= e.event_time
+    and c.event_name = case e.event_name when 'DeleteKey' then 'ScheduleKeyDeletion' else 'ImportKeyMaterial' end
+  group by e.account, e.event_id
+)
+
+select
+  e.key_arn,
+  e.account,
+  e.region,
+  coalesce(c.cause_principal, '') as principal,
+  e.event_time as window_start,
+  e.event_time as first_time,
+  e.event_time as last_time,
+  cast(1 as bigint) as event_count,
+  array[e.event_id] as event_ids,
+  e.event_name,
+  c.cause_principal as scheduled_by,
+  date_format(c.cause_time, '%Y-%m-%d') as scheduled_date,
+  c.cause_person as scheduled_person,
+  c.cause_event as scheduled_event,
+  e.key_origin
+from effects e
+left join causes c on c.account = e.account and c.event_id = e.event_id

@@ -1,0 +1,74 @@
+/* ---
+id: KMS-P03
+title: Public key
+severity: critical
+status: active
+family: policy
+class: S
+mitre: [T1098, T1537]
+events:
+  - kms.amazonaws.com:PutKeyPolicy
+  - kms.amazonaws.com:CreateKey
+  - kms.amazonaws.com:ReplicateKey
+entity: [key_arn]
+window: 0
+summary: "{principal_name} opened {key_name} to anyone: {statements} ({account_name}, {region})"
+at_risk: "Everything under {key_name}: any AWS account in the world may use the key as the policy says, and refused attempts from there are not logged here."
+undo: aws kms put-key-policy --key-id {key_arn} --region {region} --policy file://previous-policy.json
+description: >-
+  A statement of the new key policy allows everybody, and nothing in the policy narrows that: neither an account, an
+  organisation, a source nor a value of the encryption context. AWS's own default policies, which pair "*" with
+  kms:CallerAccount, are not meant and not found here.
+false_positives: >-
+  Hardly any. A key for public verification should hand out its public key as a file, not by policy.
+runbook: >-
+  1. Put the former policy back now; the command below takes it from a file, the text is in the evidence of the last
+  PutKeyPolicy or CreateKey of this key. 2. Then look for use by strangers since the change: KMS-U07 on this key.
+  3. Grants made meanwhile survive the policy: aws kms list-grants, and revoke what you do not know. 4. Find out
+  whether the caller did this or somebody with the caller's credentials.
+references:
+  - https://docs.aws.amazon.com/kms/latest/developerguide/key-policies.html
+--- */
+with changes as (
+  select *
+  from control_events
+  where event_source = 'kms.amazonaws.com'
+    and event_name in ('PutKeyPolicy', 'CreateKey', 'ReplicateKey')
+    and outcome = 'ok'
+    and cardinality(policy_public) > 0
+),
+
+before_change as (
+  select
+    c.account,
+    c.event_id,
+    max_by(k.policy_public, k.event_time) as statements_before,
+    max_by(k.event_id, k.event_time) as previous_event
+  from changes c
+  join key_changes k on k.key_arn = c.key_arn
+    and k.event_name in ('PutKeyPolicy', 'CreateKey', 'ReplicateKey')
+    and k.event_time < c.event_time
+  group by c.account, c.event_id
+)
+
+select
+  c.key_arn,
+  c.account,
+  c.region,
+  c.principal,
+  c.event_time as window_start,
+  c.event_time as first_time,
+  c.event_time as last_time,
+  cast(1 as bigint) as event_count,
+  array[c.event_id] as event_ids,
+  slice(c.policy_public, 1, 10) as statements,
+  b.statements_before,
+  b.previous_event,
+  c.event_name,
+  c.person,
+  c.session_name,
+  c.source_ip,
+  c.client,
+  c.lane
+from changes c
+left join before_change b on b.account = c.account and b.event_id = c.event_id

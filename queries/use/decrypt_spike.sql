@@ -1,0 +1,179 @@
+/* ---
+id: KMS-U03
+title: Decrypt spike
+severity: medium
+status: active
+family: use
+class: V
+mitre: [T1530, T1552]
+events:
+  - kms.amazonaws.com:Decrypt
+  - kms.amazonaws.com:ReEncrypt
+  - kms.amazonaws.com:GenerateDataKey
+entity: [principal, key_arn]
+window: 1h
+params:
+  # Three times the busiest like hour leaves room for growth and for a retry of
+  # a whole batch, and is far below what copying a bucket needs.
+  factor: 3
+  # Below 300 calls an hour (5 a minute) a multiple means nothing.
+  floor: 300
+  # An hour is compared with the same hour of the week and its neighbours, so
+  # that a job which starts late is no spike. 28 days give four of them.
+  compare_with: 672h
+  # A pair known for two weeks has shown its weekly jobs twice.
+  baseline: 336h
+  # Without a baseline: a person who decrypts by hand does it a few times. 200
+  # direct calls in 10 minutes are a loop.
+  burst: 200
+suppress: [routine]
+evidence_events:
+  table: uses
+  on: [principal, key_arn, lane]
+  names: [Decrypt, ReEncrypt, GenerateDataKey, GenerateDataKeyWithoutPlaintext, Encrypt, GenerateDataKeyPair, GenerateDataKeyPairWithoutPlaintext, GenerateMac, VerifyMac, Sign, Verify, DeriveSharedSecret, Decapsulate]
+summary: "{principal_name} called {key_name} directly {event_count} times in {minutes} minutes; usual is {usual_count} an hour ({account_name}, {region})"
+at_risk: "Bulk data under {key_name}: this is how a copy of everything looks from the key's side."
+undo: aws kms get-key-policy --key-id {key_arn} --policy-name default --region {region} --output text
+description: >-
+  A principal used a key far more often than in the same hours of the weeks before. For pairs of principal and key that
+  are known for less than two weeks there is nothing to compare with; then a burst by a person speaks (an IAM user, a
+  single sign-on user, a console or command-line session): 200 direct calls within 10 minutes. Calls made by services
+  do not count here, KMS-U05 counts the data they read.
+false_positives: >-
+  A batch job that was moved, repeated or newly written. List the role under roles.routine when it is meant to be
+  irregular.
+runbook: >-
+  1. Ask the owner of the principal whether a batch ran. 2. Look at what was decrypted: the encryption contexts of the
+  events name the data. 3. If it is a person or nobody knows, take the key away from it for now: add a Deny to the key
+  policy (the command below shows the policy), and rotate its credentials.
+references:
+  - https://docs.aws.amazon.com/kms/latest/developerguide/requests-per-second.html
+--- */
+with hot as (
+  select date_trunc('hour', min(window_start)) as since
+  from uses
+),
+
+pairs as (
+  select principal, key_arn, lane, min(first_time) as first_time
+  from first_uses
+  where lane = 'direct'
+  group by principal, key_arn, lane
+),
+
+busy_hours as (
+  select
+    h.principal,
+    h.key_arn,
+    h.lane,
+    h.hour,
+    min(h.account) as account,
+    cast(sum(h.event_count) as bigint) as event_count
+  from use_hours h
+  cross join hot
+  where h.lane = 'direct'
+    and h.hour >= hot.since
+  group by h.principal, h.key_arn, h.lane, h.hour
+  having sum(h.event_count) >= :floor
+),
+
+-- The busiest of the same hours (and their neighbours) of the weeks before.
+compared as (
+  select
+    b.principal,
+    b.key_arn,
+    b.lane,
+    b.hour,
+    b.account,
+    b.event_count,
+    coalesce(max(p.event_count), 0) as usual_count
+  from busy_hours b
+  join pairs f on f.principal = b.principal
+    and f.key_arn = b.key_arn
+    and f.lane = b.lane
+    and f.first_time <= b.hour - :baseline
+  left join use_hours p on p.principal = b.principal
+    and p.key_arn = b.key_arn
+    and p.lane = b.lane
+    and p.hour < b.hour
+    and p.hour >= b.hour - :compare_with
+    and mod(date_diff('hour', p.hour, b.hour), 168) in (0, 1, 167)
+    -- The hour just before is the spike itself when it began there.
+    and p.hour < b.hour - interval '1' hour
+  group by b.principal, b.key_arn, b.lane, b.hour, b.account, b.event_count
+),
+
+spikes as (
+  select *
+  from compared
+  where event_count > :factor * usual_count
+),
+
+-- What an hour's row does not know comes from the 5-minute rows.
+spike_details as (
+  select
+    s.principal,
+    s.key_arn,
+    s.lane,
+    s.hour as window_start,
+    s.account,
+    s.event_count,
+    s.usual_count,
+    min(u.region) as region,
+    min(u.first_time) as first_time,
+    max(u.last_time) as last_time,
+    max(case when u.is_person then 1 else 0 end) = 1 as is_person
+  from spikes s
+  join uses u on u.principal = s.principal
+    and u.key_arn = s.key_arn
+    and u.lane = s.lane
+    and date_trunc('hour', u.window_start) = s.hour
+  where not u.owner_copy
+  group by s.principal, s.key_arn, s.lane, s.hour, s.account, s.event_count, s.usual_count
+),
+
+-- Windows of 10 minutes at a hop of 5.
+bursts as (
+  select
+    u.principal,
+    u.key_arn,
+    u.lane,
+    u.window_start - interval '5' minute * w.hop as window_start,
+    min(u.account) as account,
+    cast(sum(u.event_count) as bigint) as event_count,
+    min(u.region) as region,
+    min(u.first_time) as first_time,
+    max(u.last_time) as last_time
+  from uses u
+  cross join (values (0), (1)) as w (hop)
+  where u.lane = 'direct'
+    and u.is_person
+    and not u.owner_copy
+    and u.event_name in ('Decrypt', 'ReEncrypt', 'GenerateDataKey')
+    and u.key_arn <> ''
+  group by u.principal, u.key_arn, u.lane, u.window_start - interval '5' minute * w.hop
+  having sum(u.event_count) >= :burst
+),
+
+-- Windows with the same calls are one finding: the later is kept.
+ranked_bursts as (
+  select
+    b.*,
+    row_number() over (partition by b.principal, b.key_arn, b.first_time, b.last_time order by b.window_start desc) as copy
+  from bursts b
+  join pairs f on f.principal = b.principal
+    and f.key_arn = b.key_arn
+    and f.lane = b.lane
+    and f.first_time > b.window_start - :baseline
+)
+
+select
+  principal, key_arn, account, region, lane, window_start, first_time, last_time, event_count,
+  60 as minutes, usual_count, is_person, 'more than usual' as reason
+from spike_details
+union all
+select
+  principal, key_arn, account, region, lane, window_start, first_time, last_time, event_count,
+  10 as minutes, cast(0 as bigint) as usual_count, true as is_person, 'a burst by a person' as reason
+from ranked_bursts
+where copy = 1

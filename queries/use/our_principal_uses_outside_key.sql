@@ -1,0 +1,110 @@
+/* ---
+id: KMS-U08
+title: Our principal uses an outside key
+severity: high
+status: active
+family: use
+class: B
+mitre: [T1486, T1537]
+events:
+  - kms.amazonaws.com:GenerateDataKey
+  - kms.amazonaws.com:GenerateDataKeyWithoutPlaintext
+  - kms.amazonaws.com:GenerateDataKeyPair
+  - kms.amazonaws.com:GenerateDataKeyPairWithoutPlaintext
+  - kms.amazonaws.com:Encrypt
+  - kms.amazonaws.com:CreateGrant
+entity: [principal, key_arn]
+# Calls of one hour are one finding; the alert joins the hours.
+window: 1h
+# Only without an organisation list: what is usual across the border is learned.
+learn_days: 14
+evidence_events:
+  table: uses
+  on: [principal, key_arn]
+  names: [GenerateDataKey, GenerateDataKeyWithoutPlaintext, GenerateDataKeyPair, GenerateDataKeyPairWithoutPlaintext, Encrypt]
+summary: "{principal_name} encrypted {event_count} times under {key_arn}, a key of account {key_account} outside of the organisation: {operations} ({account_name}, {region})"
+at_risk: "Our data that is now encrypted under somebody else's key: its owner can withhold it, and can read what reaches it."
+description: >-
+  One of our principals encrypted under a key, or made a grant on a key, that belongs to an account neither ours nor a
+  partner's. It is the visible half of an extortion by re-encryption: objects, snapshots or volumes are copied under
+  the attacker's key. Calls that a service made for the principal count, too: S3 and EBS do it like that. Without a
+  list of the organisation's accounts only the first use of such a key is found, at medium, after two weeks of
+  learning.
+false_positives: >-
+  A vendor whose key your data must be delivered under. List its account under partners.
+runbook: >-
+  1. Whose key is it? If nobody knows, stop the principal now: every call takes more data out of reach. 2. See which
+  resources were written with that key: the encryption contexts of the events name buckets, objects or volumes. 3. While
+  you can still decrypt, copy the data back under a key of yours. Check that old versions, snapshots and backups still
+  exist and protect them. 4. Deny the use of outside keys by a service control policy on kms:ResourceAccount or
+  aws:ResourceOrgID.
+references:
+  - https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html
+--- */
+with calls as (
+  select
+    principal, key_arn, key_account, account, region, lane, is_person, event_name, event_count, first_time, last_time,
+    cast(null as varchar) as event_id
+  from uses
+  where lane <> 'service'
+    and not owner_copy
+    and event_name in (
+      'GenerateDataKey', 'GenerateDataKeyWithoutPlaintext', 'GenerateDataKeyPair', 'GenerateDataKeyPairWithoutPlaintext',
+      'Encrypt'
+    )
+    and key_arn <> ''
+    and key_account <> account
+  union all
+  select
+    principal, key_arn, key_account, account, region, lane, is_person, event_name, cast(1 as bigint) as event_count,
+    event_time as first_time, event_time as last_time, event_id
+  from control_events
+  where event_source = 'kms.amazonaws.com'
+    and event_name = 'CreateGrant'
+    and outcome = 'ok'
+    and lane <> 'service'
+    and not owner_copy
+    and key_arn <> ''
+    and key_account <> account
+),
+
+outside as (
+  select
+    c.*,
+    date_trunc('hour', c.first_time) as hour_start
+  from calls c
+  left join accounts a on a.account = c.key_account
+  where not coalesce(a.partner, false)
+    -- Without a list, an account is ours from its first own event on.
+    and not coalesce(a.ours and (a.listed or a.first_time <= c.first_time), false)
+),
+
+first_of_pair as (
+  select principal, key_arn, min(first_time) as first_time
+  from first_uses
+  where not owner_copy
+  group by principal, key_arn
+)
+
+select
+  c.principal,
+  c.key_arn,
+  min(c.key_account) as key_account,
+  min(c.account) as account,
+  min(c.region) as region,
+  c.hour_start as window_start,
+  min(c.first_time) as first_time,
+  max(c.last_time) as last_time,
+  cast(sum(c.event_count) as bigint) as event_count,
+  array_agg(distinct c.event_id order by c.event_id) filter (where c.event_id is not null) as event_ids,
+  case when :has_org then 'high' else 'medium' end as severity,
+  not :has_org and coalesce(f.first_time, min(c.first_time)) < :learn_until as learning,
+  array_agg(distinct c.event_name order by c.event_name) as operations,
+  array_agg(distinct c.lane order by c.lane) as lanes,
+  max(case when c.is_person then 1 else 0 end) = 1 as is_person
+from outside c
+left join first_of_pair f on f.principal = c.principal and f.key_arn = c.key_arn
+where :has_org
+  or f.first_time is null
+  or date_trunc('hour', f.first_time) = c.hour_start
+group by c.principal, c.key_arn, c.hour_start, f.first_time
