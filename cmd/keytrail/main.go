@@ -68,7 +68,11 @@ const (
 func (a *app) run(ctx context.Context, args []string) int {
 	root := a.root()
 	root.SetArgs(args)
-	cmd, err := root.ExecuteContextC(ctx)
+	return a.status(root.ExecuteContextC(ctx))
+}
+
+// status reports how a command ended and returns the exit status for it.
+func (a *app) status(cmd *cobra.Command, err error) int {
 	if err == nil {
 		return statusOK
 	}
@@ -143,6 +147,7 @@ Exit status: 0 all was read and done · 1 something was rejected or failed ·
 	}
 
 	root.AddCommand(
+		a.detectionsCommand(builtInCatalog),
 		a.simulateCommand(),
 		a.versionCommand(),
 		a.completionCommand(),
