@@ -56,14 +56,19 @@ func DetectionTable(w io.Writer, l Layout, detections []analyzer.Detection) erro
 	return p.writeTo(w)
 }
 
-// eventNames lists events without what most have in common: the source is
-// named by its first part, and that of KMS not at all. Long lists end in how many
-// more there are.
+// eventNames lists events; a source stands before the first of its own, and KMS
+// alone is not said. Long lists end in how many more there are.
 func eventNames(events []analyzer.EventName) string {
+	const kms = "kms.amazonaws.com"
+	source := kms
 	names := make([]string, 0, len(events))
 	for _, e := range events {
-		name := strings.TrimSuffix(e.Source, ".amazonaws.com") + ":" + e.Name
-		names = append(names, strings.TrimPrefix(Clean(name), "kms:"))
+		name := e.Name
+		if e.Source != source {
+			source = e.Source
+			name = strings.TrimSuffix(source, ".amazonaws.com") + ": " + name
+		}
+		names = append(names, Clean(name))
 	}
 	if more := len(names) - listedEvents; more > 1 {
 		return strings.Join(names[:listedEvents], ", ") + " and " + number(int64(more)) + " more"
