@@ -88,7 +88,8 @@ func (s *Step) Done() {
 	}
 }
 
-// Close removes every bar and waits until the terminal is as it was.
+// Close removes every bar and waits until the terminal is as it was. It may be
+// called again.
 func (p *Progress) Close() {
 	if p != nil {
 		p.container.Shutdown()

@@ -51,6 +51,7 @@ func TestLongWorkShowsABarWithRateAndTimeLeft(t *testing.T) {
 	<-s.drawn
 	step.Done()
 	p.Close()
+	p.Close() // is no harm
 	require.Contains(t, s.String(), "25 MiB/100 MiB")
 	require.Contains(t, s.String(), "/s")
 	require.Contains(t, s.String(), "left")

@@ -46,7 +46,8 @@ type Summary struct {
 
 	Findings map[string]int64  // by detection, those that count
 	Titles   map[string]string // of detections, by id
-	// Alerts are counted by severity; AlertCounts makes it from a list.
+	// Alerts are counted by severity; AlertCounts makes it from a list. Nil
+	// means that the run did not look for any.
 	Alerts map[analyzer.Severity]int64
 
 	Learning    []Learning

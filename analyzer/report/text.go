@@ -43,13 +43,24 @@ func (r *Run) Text(w io.Writer, l Layout) error {
 		}
 	}
 	p.brief(brief)
+	p.account(r)
+	return p.writeTo(w)
+}
 
+// SummaryText writes the summary alone, for runs that look for nothing.
+func (r *Run) SummaryText(w io.Writer, l Layout) error {
+	p := &page{Layout: l}
+	p.account(r)
+	return p.writeTo(w)
+}
+
+// account writes the summary and the notes.
+func (p *page) account(r *Run) {
 	p.line(p.paint(bold, "Summary"))
 	p.summary(&r.Summary)
 	for _, note := range r.Notes {
 		p.field("Note", note)
 	}
-	return p.writeTo(w)
 }
 
 // Quiet writes one line an alert and nothing else.
@@ -179,7 +190,7 @@ func (p *page) details(a *AlertView) {
 	p.field("Who", a.Who, arnOf(a.Principal))
 	p.field("From", a.From)
 	p.field("Key", a.KeyAlias, a.Key)
-	p.field("Account", account(a))
+	p.field("Account", accountOf(a))
 	p.field("When", span(a.FirstTime, a.LastTime))
 	p.field("Count", count(a.Count, "event", "events")+inFindings(a))
 	p.field("Changed", a.Changed)
@@ -285,7 +296,9 @@ func (p *page) summary(s *Summary) {
 	}
 	p.field("Events", bySource(s.EventsBySource)...)
 	p.field("Time", span(s.First, s.Last))
-	p.field("Alerts", alertCounts(s.Alerts))
+	if s.Alerts != nil {
+		p.field("Alerts", alertCounts(s.Alerts))
+	}
 	p.field("Findings", findingCounts(s)...)
 	p.field("Learning", learning(s.Learning)...)
 	p.field("Hidden", hidden(s.Suppressed)...)
@@ -399,8 +412,8 @@ func inFindings(a *AlertView) string {
 	return " in " + number(int64(len(a.FindingIDs))) + " findings"
 }
 
-// account names the account and the Region.
-func account(a *AlertView) string {
+// accountOf names the account and the Region.
+func accountOf(a *AlertView) string {
 	text := a.Account
 	if a.AccountName != "" {
 		text = a.AccountName + " (" + a.Account + ")"

@@ -173,6 +173,18 @@ func TestARunWithoutAlertsSaysSo(t *testing.T) {
 	require.Contains(t, b.String(), "0 read = 0 kept")
 }
 
+func TestReadingAloneSaysNothingOfAlerts(t *testing.T) {
+	var b bytes.Buffer
+	run := Run{Summary: Summary{Files: analyzer.FileCounts{Read: 2}}, Notes: []string{"Run keytrail analyze next."}}
+	require.NoError(t, run.SummaryText(&b, Layout{Width: 120}))
+	require.Equal(t, `Summary
+  Files     2 read, 0 rejected, 0 skipped
+  Records   0 read = 0 kept + 0 duplicate + 0 not of interest + 0 rejected
+  Took      0.0 s
+  Note      Run keytrail analyze next.
+`, b.String())
+}
+
 func TestRecordsThatDoNotAddUpAreNotHidden(t *testing.T) {
 	run := Run{Summary: Summary{Records: analyzer.RecordCounts{Read: 10, Kept: 7, Rejected: 1}}}
 	var b bytes.Buffer
