@@ -79,6 +79,8 @@ func Line(a analyzer.Alert) any {
 // Edition is what programs have not been told yet.
 type Edition struct {
 	Lines []any // findings by time, then alerts by first time; each marshals to one line
+	// Alerts are those among Lines, in the same order.
+	Alerts []analyzer.Alert
 
 	findings, alerts map[string]string // marks by id
 }
@@ -140,7 +142,8 @@ func Unprinted(ctx context.Context, store PrintSource) (Edition, error) {
 			a = append(a, one.Alert)
 		}
 	}
-	e.Lines = Lines(f, a)
+	sortAlerts(a)
+	e.Lines, e.Alerts = Lines(f, a), a
 	return e, nil
 }
 
@@ -151,9 +154,7 @@ func Lines(findings []analyzer.Finding, alerts []analyzer.Alert) []any {
 	slices.SortFunc(findings, func(a, b analyzer.Finding) int {
 		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.ID, b.ID))
 	})
-	slices.SortFunc(alerts, func(a, b analyzer.Alert) int {
-		return cmp.Or(a.FirstTime.Compare(b.FirstTime), cmp.Compare(a.ID, b.ID))
-	})
+	sortAlerts(alerts)
 	lines := make([]any, 0, len(findings)+len(alerts))
 	for _, f := range findings {
 		lines = append(lines, FindingLine(f))
@@ -162,6 +163,12 @@ func Lines(findings []analyzer.Finding, alerts []analyzer.Alert) []any {
 		lines = append(lines, Line(a))
 	}
 	return lines
+}
+
+func sortAlerts(alerts []analyzer.Alert) {
+	slices.SortFunc(alerts, func(a, b analyzer.Alert) int {
+		return cmp.Or(a.FirstTime.Compare(b.FirstTime), cmp.Compare(a.ID, b.ID))
+	})
 }
 
 // MarkPrinted notes that an edition is out.

@@ -147,6 +147,9 @@ Exit status: 0 all was read and done · 1 something was rejected or failed ·
 	}
 
 	root.AddCommand(
+		a.replayCommand(),
+		a.ingestCommand(),
+		a.analyzeCommand(),
 		a.detectionsCommand(builtInCatalog),
 		a.simulateCommand(),
 		a.versionCommand(),

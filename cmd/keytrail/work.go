@@ -1,0 +1,508 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/keytrail/keytrail/analyzer"
+	"github.com/keytrail/keytrail/analyzer/alert"
+	"github.com/keytrail/keytrail/analyzer/catalog"
+	"github.com/keytrail/keytrail/analyzer/lake"
+	"github.com/keytrail/keytrail/analyzer/memory"
+	"github.com/keytrail/keytrail/analyzer/pipeline"
+	"github.com/keytrail/keytrail/analyzer/report"
+	"github.com/keytrail/keytrail/analyzer/settings"
+	"github.com/keytrail/keytrail/analyzer/slack"
+	"github.com/keytrail/keytrail/analyzer/store"
+)
+
+// runOptions are the flags of the verbs that work on logs and lakes.
+type runOptions struct {
+	lake         string
+	learnUntil   timeFlag
+	failOn       string
+	slackPreview bool
+	slack        bool
+	workers      int
+	memory       sizeFlag
+	rules        string
+}
+
+func (o *runOptions) register(f *pflag.FlagSet) {
+	f.Var(&o.learnUntil, "learn-until", "`time` (2026-03-01 or RFC 3339) until which baseline detections only learn")
+	f.StringVar(&o.failOn, "fail-on", "", "exit with 3 when an alert reaches this `severity`")
+	f.BoolVar(&o.slackPreview, "slack-preview", false, "print the Slack messages as JSON in place of the report; send nothing")
+	f.BoolVar(&o.slack, "slack", false, "send the alerts to Slack (KEYTRAIL_SLACK_TOKEN or KEYTRAIL_SLACK_WEBHOOK)")
+	f.IntVar(&o.workers, "workers", 0, "files read at once (default: one a processor)")
+	f.Var(&o.memory, "memory", "memory for the analysis, as 1GiB (default 1GiB)")
+	f.StringVar(&o.rules, "queries", "", "`folder` of detections to use in place of the built-in ones")
+}
+
+// work is one run over logs or a lake, from opening to the summary.
+type work struct {
+	*app
+	options  runOptions
+	failOn   analyzer.Severity
+	settings *analyzer.Settings
+	catalog  *catalog.Catalog
+	lake     *lake.Lake
+	store    *store.Bolt
+	temp     string // folder to remove at the end, or empty
+	progress *report.Progress
+	lines    *report.Lines
+
+	ingested pipeline.Ingested
+	analyzed pipeline.Analyzed
+}
+
+// open checks the options and settings and opens the lake.
+func (a *app) open(o runOptions) (_ *work, err error) {
+	w := &work{app: a, options: o, failOn: analyzer.Critical + 1}
+	if o.failOn != "" {
+		if w.failOn, err = analyzer.ParseSeverity(o.failOn); err != nil {
+			return nil, usagef("--fail-on: %w", err)
+		}
+	}
+	if o.slackPreview && (a.format == formatJSON || o.slack) {
+		return nil, usagef("--slack-preview prints messages in place of the report: leave out --format json and --slack")
+	}
+	if w.catalog, err = loadCatalog(o.rules); err != nil {
+		return nil, err
+	}
+	if w.settings, err = a.loadSettings(w.catalog); err != nil {
+		return nil, err
+	}
+	root := o.lake
+	if root == "" {
+		if w.temp, err = os.MkdirTemp("", "keytrail-lake-"); err != nil {
+			return nil, fmt.Errorf("make a temporary lake: %w", err)
+		}
+		root = w.temp
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.close())
+		}
+	}()
+	if err := os.MkdirAll(root, 0o750); err != nil {
+		return nil, fmt.Errorf("open the lake: %w", err)
+	}
+	if w.lake, err = lake.Open(root); err != nil {
+		return nil, err
+	}
+	var storeOptions []store.Option
+	if w.temp != "" {
+		storeOptions = append(storeOptions, store.WithoutSync())
+	}
+	if w.store, err = store.Open(filepath.Join(root, "state.db"), storeOptions...); err != nil {
+		return nil, err
+	}
+	w.progress = a.progress()
+	if a.format == formatJSON {
+		w.lines = report.NewLines(a.stdout)
+	}
+	return w, nil
+}
+
+func (w *work) close() error {
+	w.progress.Close()
+	var errs []error
+	if w.store != nil {
+		errs = append(errs, w.store.Close())
+	}
+	if w.temp != "" {
+		errs = append(errs, os.RemoveAll(w.temp))
+	}
+	return errors.Join(errs...)
+}
+
+// loadCatalog reads the built-in detections, or those of a folder.
+func loadCatalog(folder string) (*catalog.Catalog, error) {
+	if folder == "" {
+		return builtInCatalog()
+	}
+	c, err := catalog.Load(os.DirFS(folder), catalog.Options{Memory: pipeline.MemoryEvents})
+	if err != nil {
+		return nil, fmt.Errorf("the detections in %s are not valid:\n%w", folder, err)
+	}
+	return c, nil
+}
+
+// loadSettings reads the settings that --config or the folder names, or takes
+// the defaults.
+func (a *app) loadSettings(c *catalog.Catalog) (*analyzer.Settings, error) {
+	path := a.configPath
+	if path == "" {
+		path = settings.Discover(a.env)
+	}
+	if path == "" {
+		return settings.Default(), nil
+	}
+	return settings.Load(path, settings.WithDetections(c.Detections()))
+}
+
+// ingest reads the paths into the lake.
+func (w *work) ingest(ctx context.Context, paths []string) error {
+	in := pipeline.Ingest{Lake: w.lake, Run: runName(time.Now()), Events: w.catalog.Events(), Workers: w.options.workers}
+	if w.lines != nil {
+		in.Reject = w.lines.Reject
+	}
+	var step *report.Step
+	var done int64
+	in.Progress = func(bytes, total int64) {
+		if step == nil {
+			step = w.progress.Start("reading", total, report.Bytes)
+		}
+		step.Add(bytes - done)
+		done = bytes
+	}
+	var err error
+	w.ingested, err = in.Paths(ctx, paths)
+	step.Done()
+	return err
+}
+
+// runName names what one run writes into a lake: by time, with enough chance
+// that two runs in one second differ.
+func runName(now time.Time) string {
+	return fmt.Sprintf("%s-%06x", now.UTC().Format("20060102T150405"), rand.N(1<<24)) //nolint:gosec // a name, not a secret
+}
+
+// analyze runs the detections over what is new.
+func (w *work) analyze(ctx context.Context) error {
+	an := pipeline.Analysis{
+		Lake: w.lake, Memory: memory.Open(filepath.Join(w.lake.Root(), "memory")), Store: w.store,
+		Settings: w.settings, Catalog: w.catalog, LearnUntil: time.Time(w.options.learnUntil),
+		MemoryLimit: int64(w.options.memory), Forget: w.temp != "",
+	}
+	var step *report.Step
+	var before int64
+	an.Progress = func(done, total int64) {
+		if step == nil {
+			step = w.progress.Start("analysing", total, report.Items)
+		}
+		step.Add(done - before)
+		before = done
+	}
+	var err error
+	w.analyzed, err = an.Run(ctx)
+	step.Done()
+	return err
+}
+
+// finish prints what was found, sends it when asked, and decides the status.
+func (w *work) finish(ctx context.Context, started time.Time) error {
+	edition, err := alert.Unprinted(ctx, w.store)
+	if err != nil {
+		return err
+	}
+	summary, err := w.summary(ctx, started)
+	if err != nil {
+		return err
+	}
+	notices := w.notices(edition.Alerts)
+	w.progress.Close()
+	switch {
+	case w.options.slackPreview:
+		err = w.preview(notices)
+	case w.lines != nil:
+		for _, line := range edition.Lines {
+			if err := w.lines.Write(line); err != nil {
+				return err
+			}
+		}
+		err = w.lines.Summary(&summary)
+	default:
+		err = w.print(notices, summary)
+	}
+	if err != nil {
+		return err
+	}
+	if !w.options.slackPreview {
+		if err := alert.MarkPrinted(ctx, w.store, edition); err != nil {
+			return err
+		}
+	}
+	if w.options.slack {
+		if err := w.send(ctx); err != nil {
+			return err
+		}
+	}
+	return w.status(edition.Alerts, &summary)
+}
+
+// status is 3 when an alert reached --fail-on, else 1 when something was
+// rejected.
+func (w *work) status(alerts []analyzer.Alert, s *report.Summary) error {
+	for _, al := range alerts {
+		if al.Severity >= w.failOn && al.Action != analyzer.ActionNone {
+			return &statusError{status: statusFailOn}
+		}
+	}
+	return rejectedStatus(s)
+}
+
+func rejectedStatus(s *report.Summary) error {
+	if s.Records.Rejected > 0 || s.Files.Rejected > 0 {
+		return &statusError{status: statusFailed}
+	}
+	return nil
+}
+
+// finishIngest prints the summary of reading alone.
+func (w *work) finishIngest(started time.Time) error {
+	s := w.ingestSummary(started)
+	w.progress.Close()
+	if w.lines != nil {
+		if err := w.lines.Summary(&s); err != nil {
+			return err
+		}
+		return rejectedStatus(&s)
+	}
+	if !w.quiet {
+		run := report.Run{Summary: s}
+		if err := run.SummaryText(w.stdout, w.layout()); err != nil {
+			return err
+		}
+	}
+	return rejectedStatus(&s)
+}
+
+func (w *work) ingestSummary(started time.Time) report.Summary {
+	return report.Summary{
+		Files: w.ingested.Files, Records: w.ingested.Records, EventsBySource: w.ingested.EventsBySource,
+		Rejects: w.ingested.Rejects, RejectCount: w.ingested.RejectCount,
+		Elapsed: time.Since(started), MaxRSSBytes: report.MaxRSS(),
+	}
+}
+
+// summary joins what reading and analysing counted: an event that the analysis
+// knew already is a duplicate, not kept.
+func (w *work) summary(ctx context.Context, started time.Time) (report.Summary, error) {
+	s := w.ingestSummary(started)
+	if len(w.ingested.EventsBySource) > 0 || w.ingested.Records.Read > 0 {
+		s.Records.Kept -= w.analyzed.Counts.Duplicate
+		s.Records.Duplicate += w.analyzed.Counts.Duplicate
+	} else {
+		s.Records = analyzer.RecordCounts{
+			Read: w.analyzed.Counts.Events, Kept: w.analyzed.Counts.Kept, Duplicate: w.analyzed.Counts.Duplicate,
+		}
+	}
+	s.EventsBySource = w.analyzed.Counts.EventsBySource
+	s.First, s.Last = w.analyzed.First, w.analyzed.Now
+	s.Late = w.analyzed.Counts.Late
+	s.Assumptions = settings.Assumptions(w.settings)
+	s.Titles = map[string]string{}
+	for _, d := range w.catalog.Detections() {
+		s.Titles[d.ID] = d.Title
+	}
+	for _, l := range w.analyzed.Learning {
+		s.Learning = append(s.Learning, report.Learning{Detection: l.Detection, Had: l.History, Need: l.Needed, New: int64(l.Findings)})
+	}
+	var err error
+	if s.Suppressed, err = w.store.Hidden(ctx); err != nil {
+		return s, err
+	}
+	s.Findings = map[string]int64{}
+	s.Alerts = map[analyzer.Severity]int64{}
+	alerts, err := w.store.Alerts(ctx, time.Time{})
+	if err != nil {
+		return s, err
+	}
+	for _, al := range alerts {
+		if len(al.FindingIDs) == 0 {
+			continue // its findings were withdrawn or went to another alert
+		}
+		s.Findings[al.Detection] += int64(len(al.FindingIDs))
+		if al.Action != analyzer.ActionNone {
+			s.Alerts[al.Severity]++
+		}
+	}
+	return s, nil
+}
+
+// notices says alerts in words.
+func (w *work) notices(alerts []analyzer.Alert) []slack.Notice {
+	names := w.names()
+	notices := make([]slack.Notice, 0, len(alerts))
+	for _, al := range alerts {
+		d, ok := w.catalog.ByID(al.Detection)
+		if !ok {
+			d = analyzer.Detection{ID: al.Detection, Title: al.Title}
+		}
+		notices = append(notices, slack.BuildNotice(al, d, names))
+	}
+	return notices
+}
+
+func (w *work) names() slack.Names {
+	name := func(accounts []analyzer.Account) func(string) string {
+		return func(id string) string {
+			i := slices.IndexFunc(accounts, func(acc analyzer.Account) bool { return acc.ID == id })
+			if i < 0 {
+				return ""
+			}
+			return accounts[i].Name
+		}
+	}
+	ours, partners := name(w.settings.Organisation), name(w.settings.Partners)
+	return slack.Names{
+		Account: func(id string) string { return cmp.Or(ours(id), partners(id)) },
+		Partner: partners, RunbookBase: w.settings.Slack.RunbookURL,
+	}
+}
+
+// print writes the report for people.
+func (w *work) print(notices []slack.Notice, s report.Summary) error {
+	run := report.Run{Summary: s}
+	for _, n := range notices {
+		if n.Alert.Action == analyzer.ActionNone {
+			continue
+		}
+		run.Alerts = append(run.Alerts, report.AlertView{
+			Alert: n.Alert, What: n.What, AtRisk: n.AtRisk, Undo: n.Undo, RunbookURL: n.RunbookURL,
+			AccountName: n.AccountName, KeyAlias: n.KeyAlias, Who: n.Who, From: n.From, Changed: n.Changed,
+		})
+	}
+	if w.quiet {
+		return run.Quiet(w.stdout, w.layout())
+	}
+	return run.Text(w.stdout, w.layout())
+}
+
+// preview prints the Slack messages without sending them.
+func (w *work) preview(notices []slack.Notice) error {
+	b, err := slack.Preview(notices, w.settings.Slack, slack.View{}, w.analyzed.Now)
+	if err != nil {
+		return err
+	}
+	_, err = w.stdout.Write(b)
+	return err
+}
+
+// send tells Slack of every alert that it does not show yet.
+func (w *work) send(ctx context.Context) error {
+	options := slack.Options{
+		Token: slack.Secret(w.env("KEYTRAIL_SLACK_TOKEN")), WebhookURL: slack.Secret(w.env("KEYTRAIL_SLACK_WEBHOOK")),
+		Settings: w.settings.Slack, Ledger: store.Typed[slack.Posted]{Values: w.store, Space: "slack"},
+		BaseURL: w.env("KEYTRAIL_SLACK_API"),
+	}
+	var notifier slack.Notifier
+	var err error
+	switch {
+	case w.env("KEYTRAIL_SLACK_TOKEN") != "":
+		notifier, err = slack.NewBot(options)
+	case w.env("KEYTRAIL_SLACK_WEBHOOK") != "":
+		notifier, err = slack.NewWebhook(options)
+	default:
+		return usagef("--slack needs KEYTRAIL_SLACK_TOKEN (a bot token) or KEYTRAIL_SLACK_WEBHOOK in the environment")
+	}
+	if err != nil {
+		return err
+	}
+	if err := notifier.Check(ctx); err != nil {
+		return err
+	}
+	names := w.names()
+	told, err := alert.Deliver(ctx, w.store, time.Now(), func(ctx context.Context, al analyzer.Alert) error {
+		d, ok := w.catalog.ByID(al.Detection)
+		if !ok {
+			d = analyzer.Detection{ID: al.Detection, Title: al.Title}
+		}
+		n := slack.BuildNotice(al, d, names)
+		return slack.Patient(ctx, slack.WallClock{}, slackTries, func(ctx context.Context) (bool, error) { return notifier.Notify(ctx, n) })
+	})
+	if err == nil {
+		err = w.sendDigest(ctx, notifier)
+	}
+	if !w.quiet {
+		w.say(fmt.Sprintf("Slack was told of %d alerts.", told))
+	}
+	return err
+}
+
+// slackTries is how often one message is tried before the run gives it up for
+// the next one to send.
+const slackTries = 5
+
+func (w *work) sendDigest(ctx context.Context, notifier slack.Notifier) error {
+	digest, err := alert.DueDigest(ctx, w.store, w.analyzed.Now)
+	if err != nil || len(digest.Alerts) == 0 {
+		return err
+	}
+	notices := w.notices(digest.Alerts)
+	if err := slack.Patient(ctx, slack.WallClock{}, slackTries, func(ctx context.Context) (bool, error) {
+		return notifier.NotifyDigest(ctx, notices, w.analyzed.Now)
+	}); err != nil {
+		return err
+	}
+	return alert.MarkDigested(ctx, w.store, digest)
+}
+
+// timeFlag is a time given as a date or in RFC 3339.
+type timeFlag time.Time
+
+// Set reads the flag's value.
+func (t *timeFlag) Set(s string) error {
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04", "2006-01-02 15:04", time.DateOnly} {
+		if v, err := time.Parse(layout, s); err == nil {
+			*t = timeFlag(v.UTC())
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is not a time such as 2026-03-01 or 2026-03-01T12:00:00Z", s)
+}
+
+// String writes the value as Set reads it.
+func (t *timeFlag) String() string {
+	if v := time.Time(*t); !v.IsZero() {
+		return v.Format(time.RFC3339)
+	}
+	return ""
+}
+
+// Type is what help calls the value.
+func (t *timeFlag) Type() string { return "time" }
+
+// sizeFlag is a number of bytes given as 512MiB or 2GiB.
+type sizeFlag int64
+
+// Set reads the flag's value.
+func (b *sizeFlag) Set(s string) error {
+	for _, u := range []struct {
+		suffix string
+		bytes  int64
+	}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"GB", 1e9}, {"MB", 1e6}} {
+		if n, ok := strings.CutSuffix(s, u.suffix); ok {
+			var v float64
+			if _, err := fmt.Sscanf(n, "%f", &v); err != nil || v <= 0 {
+				break
+			}
+			*b = sizeFlag(v * float64(u.bytes))
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is not a size such as 512MiB or 2GiB", s)
+}
+
+// String writes the value as Set reads it.
+func (b *sizeFlag) String() string {
+	if *b == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%dMiB", int64(*b)>>20)
+}
+
+// Type is what help calls the value.
+func (b *sizeFlag) Type() string { return "size" }
+
