@@ -61,6 +61,9 @@ type SyntaxError struct {
 	Reason string
 	// Cut says that the text ended too early: with more of it, it might be valid.
 	Cut bool
+	// Lost says that from Offset on it is unknown what is a string and what is
+	// nested in what. Otherwise only what stands at Offset is wrong.
+	Lost bool
 }
 
 // Error gives the reason and the offset.
@@ -92,7 +95,7 @@ type Doc struct {
 // Parse reads the text, which must be one JSON value with nothing but white
 // space around it. The error is a *SyntaxError; after it the Doc is empty.
 func (d *Doc) Parse(text []byte) error {
-	need := (len(text) + blockSize - 1) / blockSize
+	need := (len(text) + BlockSize - 1) / BlockSize
 	if cap(d.blocks) < need {
 		d.blocks = make([]Block, need+need/2+4)
 	}

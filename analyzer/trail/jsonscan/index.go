@@ -2,7 +2,8 @@ package jsonscan
 
 import "encoding/binary"
 
-const blockSize = 64
+// BlockSize is how many bytes a Block tells about.
+const BlockSize = 64
 
 // Lookahead is how many bytes Index looks at beyond the last block.
 const Lookahead = 8
@@ -10,8 +11,9 @@ const Lookahead = 8
 // Block tells about 64 bytes of text, one bit for each byte, the lowest bit
 // for the first.
 type Block struct {
-	// Quote has the quotes that begin or end a string.
-	Quote uint64
+	// String has the bytes of strings, each from its opening quote to before
+	// its closing one.
+	String uint64
 	// Open has { and [, Close has } and ], outside of strings.
 	Open, Close uint64
 	// Candidate has the quotes, at the beginning or the end of a string, that
@@ -39,7 +41,7 @@ func Index(dst []Block, src []byte, state *State) {
 	if len(dst) == 0 {
 		return
 	}
-	_ = src[len(dst)*blockSize+Lookahead-1]
+	_ = src[len(dst)*BlockSize+Lookahead-1]
 	index(dst, src, state)
 }
 
@@ -47,14 +49,14 @@ func Index(dst []Block, src []byte, state *State) {
 // the whole text.
 func indexAll(dst []Block, text []byte) {
 	var state State
-	whole := max(0, (len(text)-Lookahead)/blockSize)
+	whole := max(0, (len(text)-Lookahead)/BlockSize)
 	Index(dst[:whole], text, &state)
 	// The last one or two blocks end where the text does or near it.
-	var tail [2*blockSize + Lookahead]byte
+	var tail [2*BlockSize + Lookahead]byte
 	for i := range tail {
 		tail[i] = ' '
 	}
-	copy(tail[:], text[whole*blockSize:])
+	copy(tail[:], text[whole*BlockSize:])
 	Index(dst[whole:], tail[:], &state)
 }
 
@@ -67,9 +69,9 @@ const (
 // for it: eight bytes at a time.
 func indexPortable(dst []Block, src []byte, state *State) {
 	for i := range dst {
-		block := src[i*blockSize : i*blockSize+blockSize+Lookahead]
+		block := src[i*BlockSize : i*BlockSize+BlockSize+Lookahead]
 		var quote, escape, open, closing, control, high, candidate uint64
-		for j := 0; j < blockSize; j += 8 {
+		for j := 0; j < BlockSize; j += 8 {
 			w := binary.LittleEndian.Uint64(block[j:])
 			q := equal(w, '"')
 			if q != 0 {
@@ -122,7 +124,7 @@ func finish(quote, escape, open, closing, control, high, candidate uint64, state
 	inString := prefixXor(quote) ^ state.inString
 	state.inString = uint64(int64(inString) >> 63)
 	return Block{
-		Quote:     quote,
+		String:    inString,
 		Open:      open &^ inString,
 		Close:     closing &^ inString,
 		Candidate: candidate & quote,

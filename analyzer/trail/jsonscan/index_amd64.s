@@ -102,7 +102,7 @@ strings:
 	MOVQ      AX, R8
 	SARQ      $63, R8
 
-	MOVQ  R10, 0(DI)
+	MOVQ  AX, 0(DI)
 	ANDNQ R15, AX, R15
 	MOVQ  R15, 8(DI)
 	ANDNQ DX, AX, DX

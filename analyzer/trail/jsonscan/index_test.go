@@ -13,10 +13,10 @@ import (
 
 // simpleIndex is Index as one would write it without hurry.
 func simpleIndex(text []byte, state *State) []Block {
-	blocks := make([]Block, len(text)/blockSize)
+	blocks := make([]Block, len(text)/BlockSize)
 	inString, escaped := state.inString != 0, state.escaped != 0
-	for i := range len(blocks) * blockSize {
-		b, bit, c := &blocks[i/blockSize], uint64(1)<<(i%blockSize), text[i]
+	for i := range len(blocks) * BlockSize {
+		b, bit, c := &blocks[i/BlockSize], uint64(1)<<(i%BlockSize), text[i]
 		wasEscaped := escaped
 		escaped = false
 		if c == '\\' {
@@ -24,11 +24,13 @@ func simpleIndex(text []byte, state *State) []Block {
 			escaped = !wasEscaped
 		}
 		if c == '"' && !wasEscaped {
-			b.Quote |= bit
 			inString = !inString
 			if text[i+1] == 'e' && (text[i+6] == 'S' || text[i+6] == 'N') {
 				b.Candidate |= bit
 			}
+		}
+		if inString {
+			b.String |= bit
 		}
 		if !inString && (c == '{' || c == '[') {
 			b.Open |= bit
@@ -57,8 +59,8 @@ func TestIndexesAgree(t *testing.T) {
 		if at := bytes.IndexByte(text, '"'); at >= 0 && rapid.Bool().Draw(t, "key") {
 			copy(text[at:], `"eventSource"`)
 		}
-		blocks := len(text) / blockSize
-		padded := append(bytes.Clone(text[:blocks*blockSize]), bytes.Repeat([]byte(" "), Lookahead)...)
+		blocks := len(text) / BlockSize
+		padded := append(bytes.Clone(text[:blocks*BlockSize]), bytes.Repeat([]byte(" "), Lookahead)...)
 		var simple, portable, fast State
 		if rapid.Bool().Draw(t, "in string") {
 			simple.inString = ^uint64(0)
@@ -88,7 +90,7 @@ func record() []byte {
 
 func BenchmarkIndex(b *testing.B) {
 	text := bytes.Repeat(record(), 40)
-	blocks := make([]Block, (len(text)-Lookahead)/blockSize)
+	blocks := make([]Block, (len(text)-Lookahead)/BlockSize)
 	for name, f := range map[string]func([]Block, []byte, *State){"fast": index, "portable": indexPortable} {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(len(text)))

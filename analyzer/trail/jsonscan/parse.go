@@ -28,7 +28,7 @@ func (d *Doc) parse(data []byte, blocks []Block, first int) error {
 	// neighbours, which costs time only.
 	var escapes, special uint64
 	if n > 0 {
-		for _, b := range blocks[first/blockSize : (first+n-1)/blockSize+1] {
+		for _, b := range blocks[first/BlockSize : (first+n-1)/BlockSize+1] {
 			escapes |= b.Escape
 			special |= b.Special
 		}
@@ -49,6 +49,7 @@ func (d *Doc) parse(data []byte, blocks []Block, first int) error {
 		at     int // for the blocks
 		quotes uint64
 		reason string
+		lost   bool
 		open   bool // inside some bracket
 	)
 
@@ -67,7 +68,7 @@ value:
 	switch {
 	case c == '"':
 		at = first + p + 1
-		quotes = blocks[at/blockSize].Quote >> (at % blockSize)
+		quotes = ^blocks[at/BlockSize].String >> (at % BlockSize)
 		end = p + 1 + bits.TrailingZeros64(quotes)
 		if quotes == 0 {
 			end = nextQuote(blocks, at) - first
@@ -78,6 +79,7 @@ value:
 		if closer {
 			if reason, at = checkString(data[p+1 : end]); reason != "" {
 				p += 1 + at
+				lost = data[p] < ' '
 				goto fail
 			}
 		}
@@ -133,14 +135,14 @@ value:
 			}
 		}
 		if kind == Missing {
-			p = end
-			if p >= n {
+			if end >= n {
 				goto cut
 			}
-			reason = "expected a value"
-			if end > int(p) || c == '-' {
-				reason = "malformed value"
+			reason, lost = "expected a value", true
+			if end > p || c == '-' {
+				reason, lost = "malformed value", false
 			}
+			p = end
 			goto fail
 		}
 		nodes = append(nodes, node{uint32(p), uint32(end), uint32(len(nodes) + 1), kind})
@@ -172,6 +174,7 @@ after: // a value has ended
 		goto closeBracket
 	}
 	reason = "expected a comma or the end of an object"
+	lost = true
 	if parent&arrayBit != 0 {
 		reason = "expected a comma or the end of an array"
 	}
@@ -183,6 +186,7 @@ key:
 	}
 	if data[p] != '"' {
 		reason = "expected a key"
+		lost = true
 		goto fail
 	}
 	if len(nodes) >= maxValues {
@@ -190,7 +194,7 @@ key:
 		goto fail
 	}
 	at = first + p + 1
-	quotes = blocks[at/blockSize].Quote >> (at % blockSize)
+	quotes = ^blocks[at/BlockSize].String >> (at % BlockSize)
 	end = p + 1 + bits.TrailingZeros64(quotes)
 	if quotes == 0 {
 		end = nextQuote(blocks, at) - first
@@ -201,6 +205,7 @@ key:
 	if closer {
 		if reason, at = checkString(data[p+1 : end]); reason != "" {
 			p += 1 + at
+			lost = data[p] < ' '
 			goto fail
 		}
 	}
@@ -214,6 +219,7 @@ key:
 	}
 	if data[p] != ':' {
 		reason = "expected a colon"
+		lost = true
 		goto fail
 	}
 	p++
@@ -236,6 +242,7 @@ done:
 	}
 	if p < n {
 		reason = "something follows the value"
+		lost = true
 		goto fail
 	}
 	d.nodes, d.parents = nodes, parents
@@ -247,19 +254,19 @@ cut:
 
 fail:
 	d.nodes, d.parents = nodes, parents
-	return &SyntaxError{Offset: p, Reason: reason}
+	return &SyntaxError{Offset: p, Reason: reason, Lost: lost}
 }
 
 func isSpace(c byte) bool {
 	return c <= ' ' && (c == ' ' || c == '\n' || c == '\r' || c == '\t')
 }
 
-// nextQuote returns the first quote at or after the bit, or a place beyond the
-// end. The caller has looked in the bit's own block.
+// nextQuote returns where the string that the bit lies in ends: at its closing
+// quote, or beyond the text. The caller has looked in the bit's own block.
 func nextQuote(blocks []Block, bit int) int {
-	for i := bit/blockSize + 1; i < len(blocks); i++ {
-		if q := blocks[i].Quote; q != 0 {
-			return i*blockSize + bits.TrailingZeros64(q)
+	for i := bit/BlockSize + 1; i < len(blocks); i++ {
+		if s := blocks[i].String; s != ^uint64(0) {
+			return i*BlockSize + bits.TrailingZeros64(^s)
 		}
 	}
 	return math.MaxInt

@@ -1,0 +1,56 @@
+package trail_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/keytrail/keytrail/analyzer"
+	"github.com/keytrail/keytrail/analyzer/trail"
+)
+
+// corpus is where real logs lie, beside the repository.
+const corpus = "../../../shared/data"
+
+// requireCorpus demands the real logs, or that someone says they do without.
+func requireCorpus(t *testing.T) {
+	if os.Getenv("KEYTRAIL_NO_CORPUS") == "1" {
+		t.Log("KEYTRAIL_NO_CORPUS=1: the reader is NOT checked against real logs")
+		t.SkipNow()
+	}
+	_, err := os.Stat(corpus)
+	require.NoError(t, err, "the real logs are not at %s; to do without them, set KEYTRAIL_NO_CORPUS=1", corpus)
+}
+
+func TestRealLogsAreReadWithoutARejectThatIsNotTrulyBroken(t *testing.T) {
+	requireCorpus(t)
+	for _, test := range []struct {
+		path           string
+		files, records int64
+		skipped        map[string]int64
+	}{
+		{path: "invictus-ir/CloudTrail", files: 55, records: 2900},
+		{path: "*/records.jsonl", files: 5, records: 120 + 31 + 7 + 5 + 6},
+		// Text that a collector could not make records of, wrapped in JSON.
+		{path: "*/unparsed.jsonl", skipped: map[string]int64{trail.SkippedJSON: 1}},
+	} {
+		t.Run(test.path, func(t *testing.T) {
+			listing, err := trail.Expand([]string{filepath.Join(corpus, test.path)})
+			require.NoError(t, err)
+			var reader trail.Reader
+			counts, err := reader.ReadAll(t.Context(), listing.Inputs, trail.All{Handler: func(int) trail.Handler {
+				return trail.Handler{Reject: func(r analyzer.Reject) error {
+					t.Errorf("%s:%d: %s", r.File, r.Offset, r.Reason)
+					return nil
+				}}
+			}})
+			require.NoError(t, err)
+			require.Equal(t, test.files, counts.Files.Read)
+			require.Equal(t, test.records, counts.Records.Read)
+			require.Equal(t, test.records, counts.Records.Kept)
+			require.Equal(t, test.skipped, counts.Skipped)
+		})
+	}
+}

@@ -1,0 +1,146 @@
+package trail
+
+import (
+	"bytes"
+	"errors"
+	"io"
+
+	"github.com/keytrail/keytrail/analyzer/trail/jsonscan"
+)
+
+const (
+	windowSize = 128 << 10
+	// A window that had to grow beyond this is not kept for the next file.
+	windowKept = 1 << 20
+	// minRead is the room for one read; inflating gives 32 KiB at a time.
+	minRead = 32 << 10
+	// windowPad is what the index may need beyond the data.
+	windowPad = jsonscan.BlockSize + jsonscan.Lookahead
+)
+
+// window is the part of a stream that is in memory, with its index. Positions
+// are into buf; more moves them.
+type window struct {
+	src   io.Reader
+	err   error // why there is no more: io.EOF or what went wrong
+	base  int64 // where buf[0] is in the stream
+	buf   []byte
+	end   int // of the data
+	limit int // of the part of the data that is indexed: what may be looked at
+
+	origin int // the index begins here, outside of strings
+	blocks []jsonscan.Block
+	state  jsonscan.State
+}
+
+func (w *window) reset(src io.Reader) {
+	if w.buf == nil || len(w.buf) > windowKept {
+		w.buf = make([]byte, windowSize)
+		w.blocks = nil
+	}
+	w.src, w.err, w.base, w.end, w.limit, w.origin = src, nil, 0, 0, 0, 0
+	w.blocks, w.state = w.blocks[:0], jsonscan.State{}
+}
+
+// offset returns where a position is in the stream.
+func (w *window) offset(p int) int64 { return w.base + int64(p) }
+
+// more brings at least one more byte to look at, or returns false. What comes
+// before keep is forgotten when there is need for room; shift is by how much
+// positions have become smaller.
+func (w *window) more(keep int) (shift int, ok bool) {
+	for range 100 {
+		if w.err != nil {
+			return shift, false
+		}
+		if len(w.buf)-windowPad-w.end < minRead {
+			shift += w.forget(keep - shift)
+			if len(w.buf)-windowPad-w.end < minRead {
+				w.buf = append(w.buf[:w.end], make([]byte, 2*len(w.buf)-w.end)...)
+			}
+		}
+		n, err := w.src.Read(w.buf[w.end : len(w.buf)-windowPad])
+		w.end += n
+		w.err = err
+		before := w.limit
+		w.index()
+		if w.limit > before {
+			return shift, true
+		}
+	}
+	w.err = io.ErrNoProgress
+	return shift, false
+}
+
+// forget moves the data from keep on to the front, as far as whole blocks allow.
+func (w *window) forget(keep int) (shift int) {
+	blocks := min(max(0, keep-w.origin)/jsonscan.BlockSize, len(w.blocks))
+	shift = w.origin + blocks*jsonscan.BlockSize
+	if shift == 0 {
+		return 0
+	}
+	copy(w.buf, w.buf[shift:w.end])
+	w.blocks = w.blocks[:copy(w.blocks, w.blocks[blocks:])]
+	w.end -= shift
+	w.limit -= shift
+	w.base += int64(shift)
+	w.origin = 0
+	return shift
+}
+
+// index indexes the data that is not indexed yet: whole blocks, and at the end
+// of the stream the rest.
+func (w *window) index() {
+	from := w.origin + len(w.blocks)*jsonscan.BlockSize
+	rest := w.end - from
+	n := (rest - jsonscan.Lookahead) / jsonscan.BlockSize
+	if w.err != nil {
+		n = (rest + jsonscan.BlockSize - 1) / jsonscan.BlockSize
+		pad := w.buf[w.end : w.end+windowPad]
+		for i := range pad {
+			pad[i] = ' '
+		}
+	}
+	if n <= 0 {
+		return
+	}
+	have := len(w.blocks)
+	if cap(w.blocks) < have+n {
+		grown := make([]jsonscan.Block, have, max(have+n, len(w.buf)/jsonscan.BlockSize+1))
+		copy(grown, w.blocks)
+		w.blocks = grown
+	}
+	w.blocks = w.blocks[:have+n]
+	jsonscan.Index(w.blocks[have:], w.buf[from:], &w.state)
+	w.limit = min(w.end, w.origin+len(w.blocks)*jsonscan.BlockSize)
+}
+
+// restart begins the index anew at p, which is known to be outside of strings.
+func (w *window) restart(p int) {
+	w.origin, w.blocks, w.state, w.limit = p, w.blocks[:0], jsonscan.State{}, p
+	w.index()
+}
+
+// head returns the first bytes of the stream, at most n, to judge what it is.
+func (w *window) head(n int) []byte {
+	for w.end < n && w.err == nil {
+		w.more(0)
+	}
+	return w.buf[:min(n, w.end)]
+}
+
+// failure returns why the stream ended when it was not its proper end.
+func (w *window) failure() error {
+	if w.err == nil || errors.Is(w.err, io.EOF) && !errors.Is(w.err, io.ErrUnexpectedEOF) {
+		return nil
+	}
+	return w.err
+}
+
+// find returns where pattern begins at or after p in the data, indexed or not.
+func (w *window) find(p int, pattern string) int {
+	if i := bytes.Index(w.buf[p:w.end], []byte(pattern)); i >= 0 {
+		return p + i
+	}
+	return -1
+}
