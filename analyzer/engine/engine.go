@@ -194,7 +194,7 @@ func (e *Engine) number(ctx context.Context, doing, query string) (int64, error)
 
 // Row is one row of a result by column name, in Go's plain types: string, bool,
 // int64, float64, time.Time, []any, map[string]any or nil.
-type Row map[string]any
+type Row = map[string]any
 
 // rows runs a query and calls fn for each row.
 func (e *Engine) rows(ctx context.Context, doing, query string, fn func(columns []string, values []any) error) (err error) {

@@ -150,6 +150,8 @@ Exit status: 0 all was read and done · 1 something was rejected or failed ·
 		a.replayCommand(),
 		a.ingestCommand(),
 		a.analyzeCommand(),
+		a.explainCommand(),
+		a.testCommand(),
 		a.detectionsCommand(builtInCatalog),
 		a.simulateCommand(),
 		a.versionCommand(),
