@@ -9,4 +9,5 @@ type Object struct {
 	Rows    int64     `json:"rows"`
 	MinTime time.Time `json:"min_time"` // of the earliest event
 	MaxTime time.Time `json:"max_time"`
+	Bytes   int64     `json:"bytes,omitempty"` // size of the file
 }

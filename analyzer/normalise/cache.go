@@ -53,22 +53,36 @@ func (n *interner[T]) get(data []byte, i int, last **interned[T]) (*interned[T],
 	if end < 0 {
 		return nil, -1
 	}
-	raw := data[i:end]
+	entry := n.of(data[i:end])
+	if entry != &n.once {
+		*last = entry
+	}
+	return entry, end
+}
+
+// of returns the entry of a whole JSON value.
+func (n *interner[T]) of(raw []byte) *interned[T] {
 	if raw[0] != '"' || len(raw) > 1<<10 {
 		n.once.text = text(raw)
 		n.once.value = n.derive(n.once.text)
-		return &n.once, end
+		return &n.once
 	}
 	slot := &n.slots[maphash.Bytes(n.seed, raw)&uint64(len(n.slots)-1)]
 	if slot.raw != string(raw) {
 		slot.raw = string(raw)
-		if slot.text = slot.raw[1 : len(slot.raw)-1]; len(raw) > maxText || !isPlain(slot.text) {
+		if slot.text = slot.raw[1 : len(slot.raw)-1]; !isPlain(slot.text) {
 			slot.text = text(raw)
 		}
 		slot.value = n.derive(slot.text)
 	}
-	*last = slot
-	return slot, end
+	return slot
+}
+
+// words is an interner for texts of which nothing is derived.
+type words = interner[struct{}]
+
+func newWords(seed maphash.Seed, bits int) *words {
+	return newInterner(seed, bits, func(string) struct{} { return struct{}{} })
 }
 
 // hasPrefix tells whether data goes on with prefix at i.
@@ -223,6 +237,16 @@ func (s *slab) text(raw []byte) string {
 	t := unsafe.String(&s.free[0], n) //nolint:gosec // these bytes are never written again
 	s.free = s.free[n:]
 	return t
+}
+
+// intern gives a text the memory of an equal one.
+func (n *interner[T]) intern(s string) string {
+	slot := &n.slots[maphash.String(n.seed, s)&uint64(len(n.slots)-1)]
+	if slot.raw != "" || slot.text != s {
+		// Entries made here have no raw form, so that no JSON finds them.
+		*slot = interned[T]{text: s}
+	}
+	return slot.text
 }
 
 // isPlain tells whether the inside of a JSON string means what it says: no

@@ -49,7 +49,7 @@ var dataKinds = []struct{ key, kind string }{
 type pair struct{ name, value string }
 
 // parseContext reads an encryption context object.
-func parseContext(raw []byte) (c encryptionContext) {
+func parseContext(raw []byte, w *words) (c encryptionContext) {
 	if len(raw) < 3 || raw[0] != '{' {
 		return c
 	}
@@ -65,13 +65,13 @@ func parseContext(raw []byte) (c encryptionContext) {
 		c.json = wrap(pairsJSON(pairs, len(raw)+8), maxContext)
 	}
 	if len(pairs) == 1 {
-		c.keys = pairs[0].name
+		c.keys = w.intern(pairs[0].name)
 	} else {
 		names := make([]string, len(pairs))
 		for i, p := range pairs {
 			names[i] = p.name
 		}
-		c.keys = cut(strings.Join(slices.Compact(names), ","), maxText)
+		c.keys = w.intern(cut(strings.Join(slices.Compact(names), ","), maxText))
 	}
 	c.dataKind, c.data = dataOf(pairs)
 	return c

@@ -31,7 +31,9 @@ type identityFields struct {
 	mfa, sourceIdentity, ec2Role, webProvider, inScopeOf                     string
 }
 
-func readIdentity(raw []byte) (f identityFields) {
+func readIdentity(raw []byte, w *words) (f identityFields) {
+	text := func(raw []byte) string { return w.of(raw).text }
+	field := func(raw []byte, want string) string { return field(raw, want, w) }
 	object(raw, 0, func(name []byte, i int) int {
 		end := skip(raw, i)
 		if end < 0 {
@@ -67,21 +69,21 @@ func readIdentity(raw []byte) (f identityFields) {
 				if end < 0 {
 					return -1
 				}
-				w := v[i:end]
+				v := v[i:end]
 				switch string(name) {
 				case "sessionIssuer":
-					f.issuerType = field(w, "type")
-					f.issuerARN = field(w, "arn")
-					f.issuerAccount = field(w, "accountId")
-					f.issuerName = field(w, "userName")
+					f.issuerType = field(v, "type")
+					f.issuerARN = field(v, "arn")
+					f.issuerAccount = field(v, "accountId")
+					f.issuerName = field(v, "userName")
 				case "attributes":
-					f.mfa = field(w, "mfaAuthenticated")
+					f.mfa = field(v, "mfaAuthenticated")
 				case "sourceIdentity":
-					f.sourceIdentity = text(w)
+					f.sourceIdentity = text(v)
 				case "ec2RoleDelivery":
-					f.ec2Role = text(w)
+					f.ec2Role = text(v)
 				case "webIdFederationData":
-					f.webProvider = field(w, "federatedProvider")
+					f.webProvider = field(v, "federatedProvider")
 				}
 				return end
 			})
@@ -92,11 +94,11 @@ func readIdentity(raw []byte) (f identityFields) {
 }
 
 // field returns the text of one field of an object, empty when it is not there.
-func field(raw []byte, want string) (value string) {
+func field(raw []byte, want string, w *words) (value string) {
 	object(raw, 0, func(name []byte, i int) int {
 		end := skip(raw, i)
 		if end > 0 && string(name) == want {
-			value = text(raw[i:end])
+			value = w.of(raw[i:end]).text
 		}
 		return end
 	})
@@ -105,8 +107,8 @@ func field(raw []byte, want string) (value string) {
 
 // parseIdentity reads a userIdentity object. The principal is what stays the
 // same from session to session.
-func parseIdentity(raw []byte) identity {
-	f := readIdentity(raw)
+func parseIdentity(raw []byte, w *words) identity {
+	f := readIdentity(raw, w)
 	id := identity{
 		kind: f.typ, account: f.account, accessKey: f.accessKey, mfa: f.mfa,
 		invokedBy: f.invokedBy, partition: "aws", lane: analyzer.LaneDirect,

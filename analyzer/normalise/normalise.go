@@ -86,7 +86,7 @@ func WithPolicyJudge(judge func(ev *analyzer.Event)) Option {
 type Normaliser struct {
 	judge func(*analyzer.Event)
 
-	names      *interner[struct{}]
+	names      *words
 	agents     *interner[agent]
 	networks   *interner[string]
 	identities *pieces[identity]
@@ -107,16 +107,17 @@ type Normaliser struct {
 // New returns a Normaliser.
 func New(options ...Option) *Normaliser {
 	seed := maphash.MakeSeed()
+	parts := newWords(seed, 12) // texts inside the pieces
 	n := &Normaliser{
-		names:    newInterner(seed, 11, func(string) struct{} { return struct{}{} }),
+		names:    newWords(seed, 11),
 		agents:   newInterner(seed, 10, parseAgent),
 		networks: newInterner(seed, 12, networkOf),
 		// 288 bytes of an identity reach behind the access key of a role session.
-		identities: newPieces(seed, parseIdentity, 288, 128, 56),
+		identities: newPieces(seed, func(raw []byte) identity { return parseIdentity(raw, parts) }, 288, 128, 56),
 		resources:  newPieces(seed, parseResources, 128),
-		requests:   newPieces(seed, parseRequest, 128, 56),
-		additional: newPieces(seed, parseAdditional, 56),
-		tls:        newPieces(seed, func(raw []byte) string { return field(raw, "tlsVersion") }, 120),
+		requests:   newPieces(seed, func(raw []byte) request { return parseRequest(raw, parts) }, 128, 56),
+		additional: newPieces(seed, func(raw []byte) additional { return parseAdditional(raw, parts) }, 56),
+		tls:        newPieces(seed, func(raw []byte) string { return field(raw, "tlsVersion", parts) }, 120),
 	}
 	for _, o := range options {
 		o(n)
@@ -137,7 +138,8 @@ type request struct {
 	encryptionSDK  bool
 }
 
-func parseRequest(raw []byte) (r request) {
+func parseRequest(raw []byte, w *words) (r request) {
+	text := func(raw []byte) string { return w.of(raw).text }
 	object(raw, 0, func(name []byte, i int) int {
 		end := skip(raw, i)
 		if end < 0 {
@@ -146,9 +148,9 @@ func parseRequest(raw []byte) (r request) {
 		v := raw[i:end]
 		switch string(name) {
 		case "encryptionContext":
-			r.context = parseContext(v)
+			r.context = parseContext(v, w)
 		case "sourceEncryptionContext":
-			r.sourceContext = parseContext(v)
+			r.sourceContext = parseContext(v, w)
 		case "keyId":
 			r.keyID = strings.TrimSpace(text(v))
 		case "sourceKeyId":
@@ -184,7 +186,7 @@ type additional struct {
 	material, enclave string
 }
 
-func parseAdditional(raw []byte) (a additional) {
+func parseAdditional(raw []byte, w *words) (a additional) {
 	object(raw, 0, func(name []byte, i int) int {
 		end := skip(raw, i)
 		if end < 0 {
@@ -193,9 +195,9 @@ func parseAdditional(raw []byte) (a additional) {
 		v := raw[i:end]
 		switch string(name) {
 		case "keyMaterialId", "sourceKeyMaterialId":
-			a.material = text(v)
+			a.material = w.of(v).text
 		case "recipient":
-			a.enclave = field(v, "attestationDocumentEnclaveImageDigest")
+			a.enclave = field(v, "attestationDocumentEnclaveImageDigest", w)
 		}
 		return end
 	})
