@@ -86,10 +86,7 @@ func (b *Bot) Notify(ctx context.Context, n Notice) (retry bool, err error) {
 }
 
 func (b *Bot) notify(ctx context.Context, n Notice) error {
-	if d := Decide(Posted{}, n, "", true); d.Reason == ReasonNotPosted {
-		return nil
-	}
-	was, err := b.settled(ctx, n.Alert.ID)
+	was, err := b.settled(ctx, n.id())
 	if err != nil {
 		return err
 	}
@@ -138,7 +135,7 @@ func (b *Bot) first(ctx context.Context, n Notice, was Posted, digest string) er
 	view := View{Mentions: b.o.Mentions, Threads: true, Revision: was.Revision + 1}
 	was.Count, was.Severity, was.Digest = n.Alert.Count, n.Alert.Severity, digest
 	was.Replies, was.DataReplies, was.RepliedCount, was.KeyData = 0, 0, n.Alert.Count, n.keyData()
-	_, err := b.parent(ctx, n.Alert.ID, Route(b.o.Settings, n.Alert), was, Render(n, view), Plain(n, view))
+	_, err := b.parent(ctx, n.id(), Route(b.o.Settings, n.Alert), was, Render(n, view), Plain(n, view))
 	return err
 }
 
@@ -172,7 +169,7 @@ func (b *Bot) reply(ctx context.Context, n Notice, p Posted, d Decision) (Posted
 	view := View{Mentions: b.o.Mentions, Threads: true, Revision: p.Revision}
 	m, plain := RenderReply(n, before, d.Reason, view), plainReply(n, before, d.Reason, view)
 	m.ThreadTS, plain.ThreadTS = p.TS, p.TS
-	p, sent, err := b.send(ctx, n.Alert.ID, p, Attempt{Reply: true, KeyData: n.keyData()}, m, plain)
+	p, sent, err := b.send(ctx, n.id(), p, Attempt{Reply: true, KeyData: n.keyData()}, m, plain)
 	if err != nil {
 		return p, err
 	}
@@ -183,7 +180,7 @@ func (b *Bot) reply(ctx context.Context, n Notice, p Posted, d Decision) (Posted
 		// becomes the parent, and the update that follows writes it in full.
 		p.TS, p.Digest = sent.ts, ""
 	}
-	return p, b.put(ctx, n.Alert.ID, p)
+	return p, b.put(ctx, n.id(), p)
 }
 
 // told records that the thread was told of so many events and this key data.
@@ -202,7 +199,7 @@ func (b *Bot) update(ctx context.Context, n Notice, p Posted, digest string) err
 	view := View{Mentions: b.o.Mentions, Threads: true, Revision: p.Revision}
 	err := b.change(ctx, p, Render(n, view))
 	if badLayout(err) {
-		b.o.Log.WarnContext(ctx, "slack does not take the layout of an alert, updating it as plain text", "alert", n.Alert.ID, "error", err)
+		b.o.Log.WarnContext(ctx, "slack does not take the layout of an alert, updating it as plain text", "alert", n.id(), "error", err)
 		err = b.change(ctx, p, Plain(n, view))
 	}
 	// A parent that was deleted, belongs to the app's former self or may not be
@@ -211,7 +208,7 @@ func (b *Bot) update(ctx context.Context, n Notice, p Posted, digest string) err
 		return err
 	}
 	p.Count, p.Digest = n.Alert.Count, digest
-	return b.put(ctx, n.Alert.ID, p)
+	return b.put(ctx, n.id(), p)
 }
 
 func (b *Bot) change(ctx context.Context, p Posted, m Message) error {

@@ -88,9 +88,13 @@ func TestDecisions(t *testing.T) {
 			change: func(p *slack.Posted, n *slack.Notice) { *p = slack.Posted{}; n.Alert.Action = analyzer.ActionDigest },
 			want:   slack.Decision{Reason: slack.ReasonNotPosted},
 		},
-		"a silenced alert is not posted": {
-			change: func(p *slack.Posted, n *slack.Notice) { n.Alert.Action = analyzer.ActionNone; n.Alert.Count = 9 },
-			want:   slack.Decision{Reason: slack.ReasonNotPosted},
+		"a silenced alert that was posted is kept true without a word": {
+			change: func(_ *slack.Posted, n *slack.Notice) { n.Alert.Action = analyzer.ActionNone; n.Alert.Count = 9 },
+			digest: "e", want: slack.Decision{Reason: slack.ReasonWentQuiet, Update: true},
+		},
+		"a silenced alert of a webhook": {
+			change: func(_ *slack.Posted, n *slack.Notice) { n.Alert.Action = analyzer.ActionNone; n.Alert.Count = 9 },
+			digest: "e", webhook: true, want: slack.Decision{Reason: slack.ReasonNotPosted},
 		},
 		"nothing changed": {want: slack.Decision{Reason: slack.ReasonUnchanged}},
 		"the first repeat": {
@@ -509,6 +513,32 @@ func TestAParentThatWasDeletedComesBackWithTheNextReply(t *testing.T) {
 	b.slack.Fail("chat.postMessage", slacktest.Fault{Code: "thread_not_found"})
 	b.must(b.bot(), grown(n, 8))
 	require.Contains(t, string(b.one().Attachments), "8 events")
+}
+
+func TestAnAlertThatWasTakenCareOfSaysSo(t *testing.T) {
+	b := newBench(t)
+	n := notice(deletion)
+	b.must(b.bot(), n)
+	n.Alert.State, n.Alert.StateBy, n.Alert.Action, n.Alert.Reason = analyzer.AlertAcknowledged, "anna", analyzer.ActionNone, "acknowledged"
+	b.must(b.bot(), n)
+	require.Contains(t, string(b.one().Attachments), "acknowledged by anna")
+	require.Equal(t, 1, b.one().Edits)
+	require.Empty(t, b.slack.Thread("C0ALERTS", b.one().TS))
+}
+
+// A late event moves the start of an alert and with it the id; the message
+// stays the same.
+func TestAnAlertWithANewIDKeepsItsMessage(t *testing.T) {
+	b := newBench(t)
+	n := notice(deletion)
+	n.Alert.Thread = n.Alert.ID
+	b.slack.Fail("chat.postMessage", slacktest.Fault{Drop: true, Posted: true})
+	_, err := b.bot().Notify(t.Context(), n)
+	require.Error(t, err)
+	n.Alert.ID = "a-moved"
+	b.must(b.bot(), grown(n, 2))
+	require.Len(t, b.slack.Thread("C0ALERTS", b.one().TS), 1)
+	require.Empty(t, b.posted("a-moved"))
 }
 
 func TestAWorkspaceThatForbidsEditsStillGetsReplies(t *testing.T) {

@@ -6,25 +6,28 @@ import "github.com/keytrail/keytrail/analyzer"
 type Reason string
 
 const (
-	// ReasonNotPosted: the alert asks for no message (digest, silenced, staged …).
+	// ReasonNotPosted means: the alert asks for no message (digest, silenced, staged …).
 	ReasonNotPosted Reason = "not for the channel"
-	// ReasonFirst: Slack shows nothing of this alert yet.
+	// ReasonFirst means: Slack shows nothing of this alert yet.
 	ReasonFirst Reason = "first message"
-	// ReasonSeverityRaised: the thread and the channel are told.
+	// ReasonSeverityRaised means: the thread and the channel are told.
 	ReasonSeverityRaised Reason = "severity raised"
-	// ReasonKeyDataChanged: who, which key or what changed is not what was told.
+	// ReasonKeyDataChanged means: who, which key or what changed is not what was told.
 	ReasonKeyDataChanged Reason = "key data changed"
-	// ReasonFirstRepeat: it happened again for the first time.
+	// ReasonFirstRepeat means: it happened again for the first time.
 	ReasonFirstRepeat Reason = "first repeat"
-	// ReasonCountDoubled: at least twice the events of the last reply.
+	// ReasonCountDoubled means: at least twice the events of the last reply.
 	ReasonCountDoubled Reason = "count doubled"
-	// ReasonCountOnly: more events, not enough for a reply; the parent's count is updated.
+	// ReasonCountOnly means: more events, not enough for a reply; the parent's count is updated.
 	ReasonCountOnly Reason = "count grew"
-	// ReasonDetailChanged: the parent would read differently.
+	// ReasonDetailChanged means: the parent would read differently.
 	ReasonDetailChanged Reason = "detail changed"
-	// ReasonThreadsUnsupported: a webhook can neither reply nor update.
+	// ReasonThreadsUnsupported means: a webhook can neither reply nor update.
 	ReasonThreadsUnsupported Reason = "webhook shows no repeats"
-	// ReasonUnchanged: Slack shows it already.
+	// ReasonWentQuiet means: the alert no longer asks for messages (acknowledged,
+	// silenced, withdrawn); the one that is there is kept true.
+	ReasonWentQuiet Reason = "went quiet"
+	// ReasonUnchanged means: Slack shows it already.
 	ReasonUnchanged Reason = "unchanged"
 )
 
@@ -52,7 +55,13 @@ type Decision struct {
 func Decide(was Posted, n Notice, digest string, threads bool) Decision {
 	a := n.Alert
 	if a.Action != analyzer.ActionPage && a.Action != analyzer.ActionPost {
-		return Decision{Reason: ReasonNotPosted}
+		if was.TS == "" || !threads {
+			return Decision{Reason: ReasonNotPosted}
+		}
+		if digest == was.Digest {
+			return Decision{Reason: ReasonUnchanged}
+		}
+		return Decision{Reason: ReasonWentQuiet, Update: true}
 	}
 	if was.TS == "" {
 		return Decision{Reason: ReasonFirst, Post: true}

@@ -90,6 +90,8 @@ func (e *Error) Unwrap() []error {
 // permanentCodes are the answers that only a person can mend, with what to do.
 // Everything that is not here is tried again: to page late is better than to
 // drop a page because of a word that Slack invented yesterday.
+//
+//nolint:gosec // "token" and "secret" here are words of advice, no credentials
 var permanentCodes = map[string]string{
 	"not_authed":                 "no token was sent: set KEYTRAIL_SLACK_TOKEN to the bot token (xoxb-…)",
 	"invalid_auth":               "Slack does not know this token: copy the bot token (xoxb-…) again from the app's page, OAuth & Permissions",

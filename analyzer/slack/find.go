@@ -100,9 +100,11 @@ func (b *Bot) findReply(ctx context.Context, id string, p Posted) (*slackapi.Mes
 		list, more, next, err := b.api.GetConversationRepliesContext(ctx, q)
 		if err != nil {
 			err = b.failed("conversations.replies", p.Channel, err)
-			if hasCode(err, "thread_not_found") { // the whole thread was deleted
-				return nil, nil
-			}
+		}
+		if hasCode(err, "thread_not_found") {
+			return nil, nil // the whole thread was deleted: there is nothing to find
+		}
+		if err != nil {
 			return nil, err
 		}
 		for i := range list {

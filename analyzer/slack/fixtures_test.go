@@ -161,7 +161,7 @@ func deletion() (analyzer.Alert, analyzer.Detection) {
 		ID: "KMS-D01", Title: "Key deletion scheduled", Severity: analyzer.High, Family: "destruction",
 		Summary: "{principal_name} scheduled the key {key_name} for deletion in {pending_window_days} days; until then nothing can be encrypted or decrypted with it.",
 		AtRisk:  "Everything encrypted under {key_name} is unreadable now and lost for ever after {deletion_date}. It was last used on {last_used}.",
-		Runbook: "Ask {principal_name}'s owner whether this was planned. If nobody says yes within minutes, undo it first and ask later: undoing loses nothing.\n\nMore in the runbook.",
+		Runbook: "1. Ask the owner of {principal_name} whether this was meant; if you cannot reach them within minutes, cancel the deletion: that costs nothing. 2. Look for more of the same caller: KMS-D02, D03, D04. 3. If the caller is not known to you, disable its credentials.\n\nMore in the runbook.",
 		Undo:    "aws kms cancel-key-deletion --key-id {key_arn} --region {region}\naws kms enable-key --key-id {key_arn} --region {region}",
 	}
 	return a, d

@@ -42,7 +42,7 @@ type Attempt struct {
 	Last     time.Time `json:"last"`
 }
 
-// Ledger keeps what was posted, by alert id. Get returns the zero Posted for
+// Ledger keeps what was posted, by the thread of the alert (analyzer.Alert.Thread). Get returns the zero Posted for
 // an id it does not know. Put must be durable when it returns: an attempt that
 // is forgotten in a crash is a second page.
 type Ledger interface {

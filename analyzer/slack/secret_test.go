@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
 	"testing"
 	"time"
 
@@ -94,9 +96,63 @@ func TestSecretsPrintAsRedacted(t *testing.T) {
 	require.Empty(t, slack.Secret("").String())
 }
 
+// strictLedger refuses what is asked in a context that has ended, as a database
+// does.
+type strictLedger struct{ slack.Ledger }
+
+func (l strictLedger) Put(ctx context.Context, id string, p slack.Posted) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return l.Ledger.Put(ctx, id, p)
+}
+
+// cancelAfter ends the caller's context once the whole answer is here.
+type cancelAfter func()
+
+func (cancel cancelAfter) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	if err := resp.Body.Close(); err != nil {
+		return nil, err
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	cancel()
+	return resp, nil
+}
+
+func TestWhatWasSentIsRecordedAlthoughTheCallerGaveUp(t *testing.T) {
+	b := newBench(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	b.opts.Ledger = strictLedger{b.ledger}
+	b.opts.HTTP = &http.Client{Transport: cancelAfter(cancel)}
+	b.opts.WebhookURL = slack.Secret(b.slack.Webhook("C0ALERTS"))
+	_, err := b.bot().Notify(ctx, notice(deletion))
+	require.NoError(t, err)
+	require.NotEmpty(t, b.posted(notice(deletion).Alert.ID).TS)
+}
+
+func TestALostMessageIsLookedForOnceSlackCanShowIt(t *testing.T) {
+	b := newBench(t)
+	b.slack.Fail("chat.postMessage", slacktest.Fault{Drop: true, Posted: true})
+	_, err := b.bot().Notify(t.Context(), notice(deletion))
+	require.Error(t, err)
+	b.clock.advance(2 * time.Second)
+	b.must(b.bot(), notice(deletion))
+	require.Equal(t, []time.Duration{3 * time.Second}, b.clock.slept, "five seconds after the attempt")
+}
+
 func TestACancelledCallSaysSo(t *testing.T) {
 	b := newBench(t)
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	b.slack.Fail("chat.postMessage", slacktest.Fault{Stall: true, Posted: true, Then: cancel})
 	retry, err := b.bot().Notify(ctx, notice(deletion))
 	require.True(t, retry)

@@ -57,9 +57,9 @@ func (w *Webhook) Notify(ctx context.Context, n Notice) (retry bool, err error) 
 }
 
 func (w *Webhook) notify(ctx context.Context, n Notice) error {
-	was, err := w.o.Ledger.Get(ctx, n.Alert.ID)
+	was, err := w.o.Ledger.Get(ctx, n.id())
 	if err != nil {
-		return fmt.Errorf("slack: look up what was posted of %s: %w", n.Alert.ID, err)
+		return fmt.Errorf("slack: look up what was posted of %s: %w", n.id(), err)
 	}
 	view := View{Mentions: w.o.Mentions}
 	digest := digestOfMessage(Render(n, view))
@@ -72,7 +72,7 @@ func (w *Webhook) notify(ctx context.Context, n Notice) error {
 	view.MaybeSecond = was.Trying != nil
 	p.Count, p.Severity, p.Digest = n.Alert.Count, n.Alert.Severity, digest
 	p.RepliedCount, p.KeyData = n.Alert.Count, n.keyData()
-	return w.send(ctx, n.Alert.ID, was, p, Render(n, view), Plain(n, view))
+	return w.send(ctx, n.id(), was, p, Render(n, view), Plain(n, view))
 }
 
 // NotifyDigest sends the digest of a day unless it was sent.

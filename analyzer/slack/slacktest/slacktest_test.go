@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,7 +37,7 @@ func start(t *testing.T) client {
 
 func (c client) do(req *http.Request) (status int, header http.Header, body string) {
 	c.t.Helper()
-	resp, err := http.DefaultClient.Do(req.WithContext(c.t.Context()))
+	resp, err := http.DefaultClient.Do(req)
 	require.NoError(c.t, err)
 	b, err := io.ReadAll(resp.Body)
 	require.NoError(c.t, err)
@@ -48,10 +49,10 @@ func (c client) do(req *http.Request) (status int, header http.Header, body stri
 func (c client) form(method string, pairs ...string) map[string]any {
 	c.t.Helper()
 	v := url.Values{"token": {slacktest.Token}}
-	for i := 0; i < len(pairs); i += 2 {
-		v.Set(pairs[i], pairs[i+1])
+	for p := range slices.Chunk(pairs, 2) {
+		v.Set(p[0], p[1])
 	}
-	req, err := http.NewRequest(http.MethodPost, c.s.URL+method, strings.NewReader(v.Encode()))
+	req, err := http.NewRequestWithContext(c.t.Context(), http.MethodPost, c.s.URL+method, strings.NewReader(v.Encode()))
 	require.NoError(c.t, err)
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	_, _, body := c.do(req)
@@ -62,7 +63,7 @@ func (c client) form(method string, pairs ...string) map[string]any {
 
 func (c client) hook(u, body string) (int, string) {
 	c.t.Helper()
-	req, err := http.NewRequest(http.MethodPost, u, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(c.t.Context(), http.MethodPost, u, strings.NewReader(body))
 	require.NoError(c.t, err)
 	req.Header.Set("Content-Type", "application/json")
 	status, _, answer := c.do(req)
@@ -73,7 +74,7 @@ func TestBodiesMayBeFormsOrJSON(t *testing.T) {
 	c := start(t)
 	require.Equal(t, true, c.form("chat.postMessage", "channel", "C0ALERTS", "text", "a form")["ok"])
 
-	req, err := http.NewRequest(http.MethodPost, c.s.URL+"chat.postMessage",
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.s.URL+"chat.postMessage",
 		strings.NewReader(`{"channel":"#alerts","text":"JSON <!here> &amp; *x*","metadata":{"event_type":"x","event_payload":{"n":1}}}`))
 	require.NoError(t, err)
 	req.Header.Set("Content-Type", "application/json; charset=utf-8")
@@ -87,7 +88,7 @@ func TestBodiesMayBeFormsOrJSON(t *testing.T) {
 	require.JSONEq(t, `{"event_type":"x","event_payload":{"n":1}}`, string(list[1].Metadata))
 	require.NotContains(t, fmt.Sprint(c.s.Calls("")), slacktest.Token)
 
-	req, err = http.NewRequest(http.MethodPost, c.s.URL+"auth.test", strings.NewReader(`{"token":"`+slacktest.Token+`"}`))
+	req, err = http.NewRequestWithContext(t.Context(), http.MethodPost, c.s.URL+"auth.test", strings.NewReader(`{"token":"`+slacktest.Token+`"}`))
 	require.NoError(t, err)
 	req.Header.Set("Content-Type", "application/json")
 	_, _, body = c.do(req)
@@ -151,7 +152,7 @@ func TestOneMessageASecondAfterABurst(t *testing.T) {
 	c := start(t)
 	c.s.LimitRate()
 	post := func() (int, string) {
-		req, err := http.NewRequest(http.MethodPost, c.s.URL+"chat.postMessage",
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.s.URL+"chat.postMessage",
 			strings.NewReader(url.Values{"token": {slacktest.Token}, "channel": {"C0ALERTS"}, "text": {"x"}}.Encode()))
 		require.NoError(t, err)
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
