@@ -239,7 +239,8 @@ func (j *judgement) homes() []home {
 		out = append(out, orgHome(org))
 	}
 	for _, p := range j.paths {
-		out = append(out, pathHome(p))
+		h, _ := pathHome(p)
+		out = append(out, h)
 	}
 	return out
 }
@@ -256,12 +257,27 @@ func (j *judgement) namedOrgs() []string {
 }
 
 // orgHome is a member of an organisation, or of one that fits a pattern.
-func orgHome(org string) home { return pathHome(org + freshPath) }
+func orgHome(org string) home {
+	h, _ := pathHome(org + freshPath)
+	return h
+}
 
-func pathHome(path string) home {
-	path = strings.NewReplacer("*", fresh, "?", "~").Replace(path)
-	org, _, _ := strings.Cut(path, "/")
-	return home{org, path}
+// pathHome is a member at a path of an organisation, or at one that fits a
+// pattern; ok is false when no organisation's id (o-…) can fit it.
+func pathHome(path string) (h home, ok bool) {
+	p := strings.NewReplacer("*", fresh, "?", "~").Replace(path)
+	if !strings.HasPrefix(p, ownOrg) && !strings.HasPrefix(p, "o-") {
+		for _, shape := range []string{strangerOrg + "*", "o-*"} {
+			if p, ok = meet(path, shape); ok {
+				break
+			}
+		}
+		if !ok {
+			return home{}, false
+		}
+	}
+	org, _, _ := strings.Cut(p, "/")
+	return home{org, p}, true
 }
 
 // statement judges one Allow.
@@ -331,7 +347,7 @@ func (j *judgement) members(s *Statement, parts []part, outside allowed) {
 		}
 	}
 	for _, path := range j.paths {
-		h := pathHome(path)
+		h, _ := pathHome(path)
 		a := j.ways(s, parts, j.strange(h))
 		if more := a.beyond(outside).beyond(whole[h.org]); more.any() {
 			grantTo(j.byOrg, path, s, more)
@@ -435,9 +451,11 @@ func (j *judgement) entries(s *Statement, parts []part) {
 	}
 	for _, id := range j.ids {
 		for _, h := range homes {
-			base := j.ways(s, parts, j.strange(h))
-			for _, account := range j.aliens {
-				if j.way(s, parts, &caller{account: account, id: id, org: h.org, orgPath: h.path}).beyond(base).any() {
+			for _, account := range anywhere {
+				other := caller{account: account, org: h.org, orgPath: h.path}
+				holder := other
+				holder.id = id
+				if j.way(s, parts, &holder).beyond(j.way(s, parts, &other)).any() {
 					j.unknown = append(j.unknown, id)
 				}
 			}
@@ -543,7 +561,7 @@ func (j *judgement) principalsToo(s *Statement, parts []part) bool {
 // those that conditions name.
 func (h home) name(j *judgement) string {
 	for _, p := range j.paths {
-		if pathHome(p) == h {
+		if ph, _ := pathHome(p); ph == h {
 			return p
 		}
 	}

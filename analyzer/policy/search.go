@@ -62,6 +62,13 @@ func newSearch(doc *Document, keyAccount, keyARN string) *search {
 		st := &doc.Statements[i]
 		for _, p := range st.Principals {
 			s.nameAccount(arnAccount(p.Value))
+			switch { // whom a Deny spares is worth trying
+			case !st.NotPrincipal:
+			case p.Kind == PrincipalService:
+				s.services = append(s.services, p.Value)
+			case p.Kind == PrincipalAWS && uniqueID.MatchString(p.Value):
+				s.ids = append(s.ids, p.Value)
+			}
 		}
 		for j := range st.Conditions {
 			c := &st.Conditions[j]
@@ -75,7 +82,7 @@ func newSearch(doc *Document, keyAccount, keyARN string) *search {
 					}
 					return nil, false
 				})
-				if ok && known {
+				if ok && known && c.Operator != "Null" {
 					s.collect(c.key, v)
 				}
 			}
@@ -114,9 +121,13 @@ func (s *search) collect(key, v string) {
 	case keyPrincipalArn, keySourceArn:
 		s.nameAccount(arnAccount(v))
 	case keyPrincipalOrgID, keySourceOrgID:
-		s.orgs = append(s.orgs, v)
+		if _, ok := pathHome(v + freshPath); ok {
+			s.orgs = append(s.orgs, v)
+		}
 	case keyPrincipalOrgPaths, keySourceOrgPaths:
-		s.paths = append(s.paths, v)
+		if _, ok := pathHome(v); ok {
+			s.paths = append(s.paths, v)
+		}
 	case keyServiceName, keyServiceNames:
 		s.services = append(s.services, strings.ReplaceAll(v, "*", ""))
 	case keyUserID:
@@ -335,8 +346,11 @@ func (s *search) makeDomain(key string, c *caller, plain bool) []values {
 // samples lists values for a key without a meaning of its own: a fresh one
 // first, then those that the policy's comparisons turn on.
 func (s *search) samples(key string, c *caller, plain bool) []string {
-	out := []string{fresh}
-	if key == "aws:sourceip" {
+	var out []string
+	switch s.typeOf(key) {
+	case "String":
+		out = []string{fresh}
+	case "Ip":
 		out = []string{"198.51.100.77", "203.0.113.177", "2001:db8:ffff::77"} // RFC 5737, RFC 3849
 	}
 	var patterns []string
@@ -375,6 +389,36 @@ func (s *search) samples(key string, c *caller, plain bool) []string {
 		}
 	}
 	return append(out, crossings(patterns)...)
+}
+
+// typeOf returns the type of the values that a key has, as far as the policy's
+// operators tell: Bool, Numeric, Date, Ip or else String. A request cannot have
+// a word where AWS puts a number.
+func (s *search) typeOf(key string) string {
+	found := ""
+	for _, w := range s.wants[key] {
+		t := "String"
+		switch op := w.cond.Operator; {
+		case op == "Null":
+			continue
+		case op == "Bool":
+			t = op
+		case strings.HasPrefix(op, "Numeric"):
+			t = "Numeric"
+		case strings.HasPrefix(op, "Date"):
+			t = "Date"
+		case strings.HasSuffix(op, "IpAddress"):
+			t = "Ip"
+		}
+		if found != "" && found != t {
+			return "String"
+		}
+		found = t
+	}
+	if found == "" {
+		return "String"
+	}
+	return found
 }
 
 // crossings finds values that match two patterns at once. Policies that compare
@@ -512,6 +556,23 @@ func (s *search) principalARNs(account string) []string {
 	return out
 }
 
+// meetARN finds an ARN that matches all the patterns, part by part where a
+// pattern is written in the parts of an ARN. StringLike lets a star reach from
+// one part into the next, but AWS's own examples write arn:aws:sns:*:ACCOUNT:*
+// with it, and no resource is named so that another account shows up in its name.
+func meetARN(patterns ...string) []string {
+	w, ok := meet(patterns...)
+	if !ok {
+		return nil
+	}
+	for _, p := range patterns {
+		if strings.Count(p, ":") >= 5 && !arnGlob(p, w) {
+			return nil
+		}
+	}
+	return []string{w}
+}
+
 // arnPart returns a part of an ARN pattern, or the fallback when that part is
 // open or the pattern is not written in the parts of an ARN.
 func arnPart(pattern string, i int, fallback string) string {
@@ -560,13 +621,9 @@ func (s *search) sourceARNs(c *caller) []string {
 	patterns = sortedSet(patterns)
 	for i, p := range patterns {
 		shape := "arn:" + arnPart(p, 1, "aws") + ":" + arnPart(p, 2, fresh) + ":" + arnPart(p, 3, fresh) + ":" + c.account + ":*"
-		if w, ok := meet(p, shape); ok {
-			out = append(out, w)
-		}
+		out = append(out, meetARN(p, shape)...)
 		for _, q := range patterns[i+1 : min(len(patterns), i+12)] {
-			if w, ok := meet(p, q, shape); ok {
-				out = append(out, w)
-			}
+			out = append(out, meetARN(p, q, shape)...)
 		}
 	}
 	return out
