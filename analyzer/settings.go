@@ -106,7 +106,9 @@ type SlackSettings struct {
 	Channel string `yaml:"channel"` // default channel, id or #name
 	// Channels by severity (critical, high, …) or account id, the more specific first.
 	Channels map[string]string `yaml:"channels"`
-	Locale   string            `yaml:"locale"`
+	// Mentions by severity: whom a message about it calls, as @here, or the id
+	// of a user or user group.
+	Mentions map[string]string `yaml:"mentions"`
 	// RunbookURL is a base to which the runbook's path is joined.
 	RunbookURL string `yaml:"runbook_url"`
 }

@@ -382,7 +382,14 @@ func (w *work) print(notices []slack.Notice, s report.Summary) error {
 
 // preview prints the Slack messages without sending them.
 func (w *work) preview(notices []slack.Notice) error {
-	b, err := slack.Preview(notices, w.settings.Slack, slack.View{}, w.analyzed.Now)
+	mentions, err := w.mentions()
+	if err != nil {
+		return err
+	}
+	// A webhook knows no threads; only with one and no token is it used.
+	webhook := w.env("KEYTRAIL_SLACK_TOKEN") == "" && w.env("KEYTRAIL_SLACK_WEBHOOK") != ""
+	view := slack.View{Threads: !webhook, Mentions: mentions}
+	b, err := slack.Preview(notices, w.settings.Slack, view, w.analyzed.Now)
 	if err != nil {
 		return err
 	}
@@ -390,15 +397,32 @@ func (w *work) preview(notices []slack.Notice) error {
 	return err
 }
 
+// mentions reads whom the settings call for each severity.
+func (w *work) mentions() (map[analyzer.Severity]string, error) {
+	mentions := map[analyzer.Severity]string{}
+	for name, whom := range w.settings.Slack.Mentions {
+		severity, err := analyzer.ParseSeverity(name)
+		if err != nil {
+			return nil, fmt.Errorf("slack.mentions: %w", err)
+		}
+		mentions[severity] = whom
+	}
+	return mentions, nil
+}
+
 // send tells Slack of every alert that it does not show yet.
 func (w *work) send(ctx context.Context) error {
+	mentions, err := w.mentions()
+	if err != nil {
+		return err
+	}
 	options := slack.Options{
+		Mentions: mentions,
 		Token: slack.Secret(w.env("KEYTRAIL_SLACK_TOKEN")), WebhookURL: slack.Secret(w.env("KEYTRAIL_SLACK_WEBHOOK")),
 		Settings: w.settings.Slack, Ledger: store.Typed[slack.Posted]{Values: w.store, Space: "slack"},
 		BaseURL: w.env("KEYTRAIL_SLACK_API"),
 	}
 	var notifier slack.Notifier
-	var err error
 	switch {
 	case w.env("KEYTRAIL_SLACK_TOKEN") != "":
 		notifier, err = slack.NewBot(options)
