@@ -111,7 +111,7 @@ func TestNoTextFromALogReachesTheTerminalRaw(t *testing.T) {
 			line = strings.TrimSuffix(line, "\n")
 			if width(line) > layout.Width {
 				require.False(t, strings.HasPrefix(line, " "), "too long and not at the left edge: %q", line)
-				require.LessOrEqual(t, width(line), longestToken+len(` \`)+maxUndo(run), "%q", line)
+				require.LessOrEqual(t, width(line), longestWhole+len(` \`)+maxUndo(run), "%q", line)
 			}
 		}
 

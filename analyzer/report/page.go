@@ -77,20 +77,28 @@ const hang = 2 + 8 + 2
 // field writes a label with paragraphs to its right. Nothing is written when
 // there is nothing to say.
 func (p *page) field(label string, paragraphs ...string) {
+	var lines []string
 	for _, text := range paragraphs {
-		for _, line := range wrap(Clean(text), p.width()-hang) {
-			if label == "" {
-				p.place(line, hang, plain)
-				continue
-			}
-			head := "  " + p.paint(dim, label) + strings.Repeat(" ", hang-2-width(label))
-			if hang+width(line) <= p.width() {
-				p.line(head + line)
-			} else {
-				p.line(head)
-				p.place(line, hang, plain)
-			}
-			label = ""
+		if text = Clean(text); whole(text) {
+			lines = append(lines, text)
+		} else {
+			lines = append(lines, wrap(text, p.width()-hang)...)
+		}
+	}
+	p.fieldLines(label, lines)
+}
+
+// fieldLines writes a label with clean lines to its right.
+func (p *page) fieldLines(label string, lines []string) {
+	for i, line := range lines {
+		switch {
+		case i > 0 || label == "":
+			p.place(line, hang, plain)
+		case hang+width(line) <= p.width():
+			p.line("  " + p.paint(dim, label) + strings.Repeat(" ", hang-2-width(label)) + line)
+		default:
+			p.line("  " + p.paint(dim, label))
+			p.place(line, hang, plain)
 		}
 	}
 }

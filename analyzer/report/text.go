@@ -195,7 +195,12 @@ func (p *page) details(a *AlertView) {
 	p.field("Count", count(a.Count, "event", "events")+inFindings(a))
 	p.field("Changed", a.Changed)
 	p.field("At risk", a.AtRisk)
-	p.evidence(a.Latest.Evidence)
+	evidence := maps.Clone(a.Latest.Evidence)
+	maps.DeleteFunc(evidence, func(name string, _ any) bool {
+		shown := shownElsewhere[name]
+		return shown != nil && shown(a)
+	})
+	p.evidence(evidence)
 	p.field("Notify", notified(a))
 	p.command("Undo", a.Undo)
 	p.field("Runbook", a.RunbookURL)
@@ -234,16 +239,91 @@ func (p *page) brief(alerts []AlertView) {
 	}
 }
 
+// shownElsewhere are columns of a row that stand in other fields of the
+// details, by the field.
+var shownElsewhere = map[string]func(*AlertView) bool{
+	"principal":      func(a *AlertView) bool { return a.Principal != "" },
+	"principal_type": func(a *AlertView) bool { return a.Who != "" },
+	"is_person":      func(a *AlertView) bool { return a.Who != "" },
+	"person":         func(a *AlertView) bool { return a.Who != "" },
+	"persons":        func(a *AlertView) bool { return a.Who != "" },
+	"session_name":   func(a *AlertView) bool { return a.Who != "" },
+	"source_ip":      func(a *AlertView) bool { return a.From != "" },
+	"source_ips":     func(a *AlertView) bool { return a.From != "" },
+	"client":         func(a *AlertView) bool { return a.From != "" },
+	"clients":        func(a *AlertView) bool { return a.From != "" },
+	"network":        func(a *AlertView) bool { return a.From != "" },
+	"key_arn":        func(a *AlertView) bool { return a.Key != "" },
+	"key_alias":      func(a *AlertView) bool { return a.KeyAlias != "" },
+	"account":        func(a *AlertView) bool { return a.Account != "" },
+	"region":         func(a *AlertView) bool { return a.Region != "" },
+}
+
+// listedValues is how many values of a list in the evidence are named.
+const listedValues = 5
+
 // evidence writes what else the detection's row says.
 func (p *page) evidence(evidence map[string]any) {
 	label := "Evidence"
+	seen := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(evidence)) {
-		value := evidenceValue(evidence[name])
-		if value == "" {
+		values := evidenceValues(evidence[name])
+		text := strings.Join(values, ", ")
+		// Two columns often hold the same list under two names.
+		if text == "" || width(text) > p.width() && seen[text] {
 			continue
 		}
-		p.field(label, strings.ReplaceAll(name, "_", " ")+": "+cutEnd(value, longestValue))
+		seen[text] = true
+
+		name = strings.ReplaceAll(name, "_", " ") + ":"
+		oneLine := name + " " + text
+		switch {
+		case len(values) == 1 && whole(text) && hang+width(Clean(oneLine)) > p.width():
+			p.field(label, name, text)
+		case len(values) > 1 && hang+width(Clean(oneLine)) > p.width():
+			shown := slices.Clone(values[:min(len(values), listedValues)])
+			if more := len(values) - len(shown); more > 0 {
+				shown = append(shown, "and "+number(int64(more))+" more")
+			}
+			p.field(label, name)
+			for _, value := range shown {
+				p.item(cutEnd(value, longestValue))
+			}
+		default:
+			p.field(label, name+" "+cutEnd(text, longestValue))
+		}
 		label = ""
+	}
+}
+
+// item writes one of a list below a field; what goes on hangs from it.
+func (p *page) item(text string) {
+	for i, line := range wrap(Clean(text), p.width()-hang-4) {
+		if i == 0 {
+			p.place("- "+line, hang, plain)
+		} else {
+			p.place(line, hang+4, plain)
+		}
+	}
+}
+
+// evidenceValues says a value in clean words, each value of a list by itself.
+func evidenceValues(v any) []string {
+	switch v := v.(type) {
+	case []string:
+		values := make([]string, 0, len(v))
+		for _, one := range v {
+			values = append(values, Clean(one))
+		}
+		return values
+	case []any:
+		values := make([]string, 0, len(v))
+		for _, one := range v {
+			values = append(values, evidenceValue(one))
+		}
+		return values
+	default:
+		return []string{evidenceValue(v)}
 	}
 }
 
@@ -255,14 +335,8 @@ func evidenceValue(v any) string {
 		return Clean(v)
 	case time.Time:
 		return v.UTC().Format(dayTime) + " UTC"
-	case []string:
-		return Clean(strings.Join(v, ", "))
-	case []any:
-		parts := make([]string, 0, len(v))
-		for _, one := range v {
-			parts = append(parts, evidenceValue(one))
-		}
-		return strings.Join(parts, ", ")
+	case []string, []any:
+		return strings.Join(evidenceValues(v), ", ")
 	case map[string]any:
 		b, err := json.Marshal(v)
 		if err != nil {
@@ -289,8 +363,13 @@ func (p *page) eventIDs(ids []string, total int64) {
 func (p *page) summary(s *Summary) {
 	f, r := s.Files, s.Records
 	p.field("Files", fmt.Sprintf("%s read, %s rejected, %s skipped", number(f.Read), number(f.Rejected), number(f.Skipped)))
-	p.field("Records", fmt.Sprintf("%s read = %s kept + %s duplicate + %s not of interest + %s rejected",
-		number(r.Read), number(r.Kept), number(r.Duplicate), number(r.NotOfInterest), number(r.Rejected)))
+	p.fieldLines("Records", wrapParts([]string{
+		number(r.Read) + " read",
+		"= " + number(r.Kept) + " kept",
+		"+ " + number(r.Duplicate) + " duplicate",
+		"+ " + number(r.NotOfInterest) + " not of interest",
+		"+ " + number(r.Rejected) + " rejected",
+	}, p.width()-hang, ""))
 	if sum := r.Kept + r.Duplicate + r.NotOfInterest + r.Rejected; sum != r.Read {
 		p.field("", fmt.Sprintf("These do not add up: %s records are not accounted for. Please report this as a defect.", number(r.Read-sum)))
 	}

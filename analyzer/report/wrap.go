@@ -15,22 +15,23 @@ func firstCluster(s string) string {
 	return s
 }
 
-// longestToken is how long, in cells, an ARN or address may be and still stay
+// longestWhole is how long, in cells, an ARN or address may be and still stay
 // in one piece; CloudTrail's own ARNs end well before.
-const longestToken = 512
+const longestWhole = 512
 
-// whole tells of words that are worth nothing in two pieces, because people
-// copy them. They may stand out over the right edge, where a terminal goes on
-// in the next line and still copies one word.
-func whole(word string) bool {
-	if width(word) > longestToken {
+// whole tells of texts that are worth nothing in two pieces, because people
+// copy them: an ARN or an address that stands by itself. They may stand out
+// over the right edge, where a terminal goes on in the next line and still
+// copies one word.
+func whole(text string) bool {
+	if strings.Contains(text, " ") || width(text) > longestWhole {
 		return false
 	}
-	return strings.HasPrefix(word, "arn:") || strings.HasPrefix(word, "https://")
+	return strings.HasPrefix(text, "arn:") || strings.HasPrefix(text, "https://")
 }
 
-// wrap sets clean text in lines of at most n cells, broken between words.
-// Words that are longer are broken where the line ends, unless they are whole.
+// wrap sets clean text in lines of at most n cells, broken between words. Words
+// that are longer are broken too, behind a separator where there is one.
 func wrap(text string, n int) []string {
 	var lines []string
 	line, used := "", 0
@@ -45,8 +46,12 @@ func wrap(text string, n int) []string {
 		if used > 0 && used+1+w > n {
 			flush()
 		}
-		for w > n && !whole(word) {
+		for w > n {
 			head := takeCells(word, n)
+			// Not in the first half, or short lines would follow one another.
+			if i := strings.LastIndexAny(head, "/:,;&?=-_."); i >= len(head)/2 {
+				head = head[:i+1]
+			}
 			lines = append(lines, head)
 			word = word[len(head):]
 			w = width(word)
@@ -59,6 +64,28 @@ func wrap(text string, n int) []string {
 		used += w
 	}
 	flush()
+	return lines
+}
+
+// wrapParts sets parts in lines of at most n cells, with a blank between two
+// on one line. Parts are not broken.
+func wrapParts(parts []string, n int, lineEnd string) []string {
+	var lines []string
+	line := ""
+	for _, part := range parts {
+		switch {
+		case line == "":
+			line = part
+		case width(line)+1+width(part)+len(lineEnd) <= n:
+			line += " " + part
+		default:
+			lines = append(lines, line+lineEnd)
+			line = part
+		}
+	}
+	if line != "" {
+		lines = append(lines, line)
+	}
 	return lines
 }
 
@@ -94,23 +121,7 @@ func wrapCommand(command string, n int) []string {
 		parts = append(parts, part)
 	}
 
-	var lines []string
-	line := ""
-	for _, part := range parts {
-		switch {
-		case line == "":
-			line = part
-		case width(line)+1+width(part)+len(` \`) <= n:
-			line += " " + part
-		default:
-			lines = append(lines, line+` \`)
-			line = part
-		}
-	}
-	if line != "" {
-		lines = append(lines, line)
-	}
-	return lines
+	return wrapParts(parts, n, ` \`)
 }
 
 // shellWords splits a command line at the blanks outside of quotes. The words
