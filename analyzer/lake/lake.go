@@ -169,7 +169,7 @@ func (l *Lake) Commit(ctx context.Context, b Batch) error {
 	if err != nil {
 		return fmt.Errorf("commit batch %s: %w", b.Name, err)
 	}
-	if err := writeAside(l.markerPath(b.Name), marker); err != nil {
+	if err := l.mark(b.Name, marker); err != nil {
 		return fmt.Errorf("commit batch %s: %w", b.Name, err)
 	}
 	l.mu.Lock()
@@ -394,21 +394,19 @@ func (l *Lake) finishMoves() error {
 	return nil
 }
 
-// writeAside writes a file under another name and renames it, so that no one
-// sees half of it.
-func writeAside(name string, text []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".aside-*")
+// mark writes a marker among what grows and renames it into the inbox, so that
+// no one sees half of it.
+func (l *Lake) mark(name string, text []byte) error {
+	dir, err := l.staging("marker")
 	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
+		return err
 	}
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), name)
+	aside := filepath.Join(dir, "marker.json")
+	if err := os.WriteFile(aside, text, 0o600); err != nil {
+		return fmt.Errorf("write the marker: %w", err)
 	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-		return fmt.Errorf("write %s: %w", name, err)
+	if err := os.Rename(aside, l.markerPath(name)); err != nil {
+		return fmt.Errorf("put the marker into the inbox: %w", err)
 	}
 	return nil
 }

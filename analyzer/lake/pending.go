@@ -51,7 +51,7 @@ func (l *Lake) Analysed(ctx context.Context, objects []analyzer.Object) error {
 		if err != nil {
 			return fmt.Errorf("rewrite the marker of batch %s: %w", b.Name, err)
 		}
-		if err := writeAside(l.markerPath(b.Name), marker); err != nil {
+		if err := l.mark(b.Name, marker); err != nil {
 			return fmt.Errorf("rewrite the marker of batch %s: %w", b.Name, err)
 		}
 	}
