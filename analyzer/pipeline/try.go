@@ -74,4 +74,3 @@ func Render(d analyzer.Detection, s *analyzer.Settings, at engine.Moment) (strin
 	a := Analysis{Settings: s}
 	return a.render(&d, at)
 }
-

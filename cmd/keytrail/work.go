@@ -418,7 +418,7 @@ func (w *work) send(ctx context.Context) error {
 	}
 	options := slack.Options{
 		Mentions: mentions,
-		Token: slack.Secret(w.env("KEYTRAIL_SLACK_TOKEN")), WebhookURL: slack.Secret(w.env("KEYTRAIL_SLACK_WEBHOOK")),
+		Token:    slack.Secret(w.env("KEYTRAIL_SLACK_TOKEN")), WebhookURL: slack.Secret(w.env("KEYTRAIL_SLACK_WEBHOOK")),
 		Settings: w.settings.Slack, Ledger: store.Typed[slack.Posted]{Values: w.store, Space: "slack"},
 		BaseURL: w.env("KEYTRAIL_SLACK_API"),
 	}
@@ -529,4 +529,3 @@ func (b *sizeFlag) String() string {
 
 // Type is what help calls the value.
 func (b *sizeFlag) Type() string { return "size" }
-
