@@ -48,10 +48,7 @@ func wrap(text string, n int) []string {
 		}
 		for w > n {
 			head := takeCells(word, n)
-			// Not in the first half, or short lines would follow one another.
-			if i := strings.LastIndexAny(head, "/:,;&?=-_."); i >= len(head)/2 {
-				head = head[:i+1]
-			}
+			head = head[:breakAfter(head)]
 			lines = append(lines, head)
 			word = word[len(head):]
 			w = width(word)
@@ -65,6 +62,18 @@ func wrap(text string, n int) []string {
 	}
 	flush()
 	return lines
+}
+
+// breakAfter returns how much of a part of a long word to keep on its line: up to
+// the last separator, a strong one if there is any. Separators in the first half do
+// not count, or short lines would follow one another.
+func breakAfter(head string) int {
+	for _, separators := range []string{"/:,;&?", "=-_."} {
+		if i := strings.LastIndexAny(head, separators); i >= len(head)/2 {
+			return i + 1
+		}
+	}
+	return len(head)
 }
 
 // wrapParts sets parts in lines of at most n cells, with a blank between two
