@@ -516,7 +516,8 @@ func anybodys(pattern, account string) (string, bool) {
 // principalARNs lists the ARNs that principals of the account may have, as far
 // as the policy tells them apart.
 func (s *search) principalARNs(account string) []string {
-	out := []string{"arn:aws:iam::" + account + ":role/" + fresh}
+	base := "arn:aws:iam::" + account
+	out := []string{base + ":role/" + fresh, base + ":user/" + fresh, base + ":root"}
 	shapes := func(pattern string) []string {
 		base := "arn:" + arnPart(pattern, 1, "aws") + ":"
 		return []string{base + "iam::" + account + ":role/*", base + "iam::" + account + ":user/*", base + "iam::" + account + ":*", base + "sts::" + account + ":*"}

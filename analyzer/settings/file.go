@@ -22,7 +22,6 @@ var (
 	detectionID = regexp.MustCompile(`^[A-Z]+-[A-Z][0-9]{2}$`)
 	orgID       = regexp.MustCompile(`^o-[a-z0-9]{10,32}$`)
 	slackTarget = regexp.MustCompile(`^(#[^\s#,:]{1,80}|[CGD][A-Z0-9]{7,})$`)
-	localeShape = regexp.MustCompile(`^[a-z]{2,3}([-_][A-Za-z0-9]{2,8})*$`)
 	regionShape = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
 )
 
@@ -392,7 +391,6 @@ func (r *reader) slack(n ast.Node, key string, s *analyzer.Settings) {
 				s.Slack.Channels[e.name] = channel
 			}
 		},
-		"locale": r.keep(&s.Slack.Locale, checkShape(localeShape, "a locale (en-GB)")),
 		"runbook_url": r.keep(&s.Slack.RunbookURL, func(s string) error {
 			u, err := url.Parse(s)
 			if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil {
