@@ -40,7 +40,6 @@ with endings as (
     and outcome = 'ok'
     -- Services retire their own grants, for themselves or for a caller.
     and lane = 'direct'
-    and principal_type <> 'service'
     and key_arn <> ''
 ),
 

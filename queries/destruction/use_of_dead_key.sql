@@ -48,8 +48,8 @@ with failures as (
     *,
     cast(date_trunc('day', event_time) as timestamp) as day_start,
     case
-      when error_message like '%is pending replica deletion%' then 'pending deletion'
-      when error_message like '%is pending deletion%' then 'pending deletion'
+      -- "is pending deletion", of a multi-Region key also "is pending replica deletion"
+      when error_message like '%is pending%deletion%' then 'pending deletion'
       when error_message like '%is pending import%' then 'pending import'
       else 'disabled'
     end as state

@@ -45,7 +45,6 @@ with made as (
     and event_name = 'CreateGrant'
     and outcome = 'ok'
     and lane = 'direct'
-    and principal_type <> 'service'
     and grantee_kind not in ('service', 'infrastructure')
     and key_arn <> ''
     and grant_id <> ''

@@ -55,7 +55,6 @@ where event_source = 'kms.amazonaws.com'
   and outcome = 'ok'
   -- A service that forwards a caller's session makes its grants for itself.
   and lane = 'direct'
-  and principal_type <> 'service'
   and grantee_kind not in ('service', 'infrastructure')
   and contains(grant_operations, 'CreateGrant')
   and key_arn <> ''

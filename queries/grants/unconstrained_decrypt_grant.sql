@@ -52,7 +52,6 @@ where event_source = 'kms.amazonaws.com'
   and event_name = 'CreateGrant'
   and outcome = 'ok'
   and lane = 'direct'
-  and principal_type <> 'service'
   and grantee_kind not in ('service', 'infrastructure')
   and grant_constraint = ''
   -- What turns ciphertext into plaintext or into something the grantee can read.

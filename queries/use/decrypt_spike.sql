@@ -95,11 +95,10 @@ compared as (
   left join use_hours p on p.principal = b.principal
     and p.key_arn = b.key_arn
     and p.lane = b.lane
-    and p.hour < b.hour
+    -- The hour just before is left out: it is the spike itself when it began there.
+    and p.hour < b.hour - interval '1' hour
     and p.hour >= b.hour - :compare_with
     and mod(date_diff('hour', p.hour, b.hour), 168) in (0, 1, 167)
-    -- The hour just before is the spike itself when it began there.
-    and p.hour < b.hour - interval '1' hour
   group by b.principal, b.key_arn, b.lane, b.hour, b.account, b.event_count
 ),
 

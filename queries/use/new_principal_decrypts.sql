@@ -75,11 +75,12 @@ recent as (
     array_agg(distinct u.event_name order by u.event_name) as operations,
     max(case when u.event_name <> 'Encrypt' then 1 else 0 end) = 1 as reads
   from starts s
-  -- "uses" holds the last hours only; the pair is new when its first minutes are there.
+  -- "uses" holds the last hours only; the pair is new when its first 5 minutes are there.
   join uses u on u.principal = s.principal
     and u.key_arn = s.key_arn
     and u.lane = s.lane
-    and u.first_time = s.first_time
+    and u.window_start <= s.first_time
+    and u.first_time >= s.first_time
   left join accounts a on a.account = u.principal_account
   where u.event_name in (
       'Decrypt', 'ReEncrypt', 'GenerateDataKey', 'GenerateDataKeyWithoutPlaintext', 'GenerateDataKeyPair',
