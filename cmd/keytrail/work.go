@@ -362,12 +362,23 @@ func (w *work) names() slack.Names {
 	}
 }
 
+// shownLearned is how many first uses the report lists while learning.
+const shownLearned = 20
+
 // print writes the report for people.
 func (w *work) print(notices []slack.Notice, s report.Summary) error {
 	run := report.Run{Summary: s}
+	learned := 0
 	for _, n := range notices {
 		if n.Alert.Action == analyzer.ActionNone {
-			continue
+			// What is only learned is listed while there is too little history to
+			// judge it; a folder of an incident often has no more.
+			if n.Alert.Latest.Status != analyzer.FindingLearning || w.quiet {
+				continue
+			}
+			if learned++; learned > shownLearned {
+				continue
+			}
 		}
 		run.Alerts = append(run.Alerts, report.AlertView{
 			Alert: n.Alert, What: n.What, AtRisk: n.AtRisk, Undo: n.Undo, RunbookURL: n.RunbookURL,
@@ -376,6 +387,9 @@ func (w *work) print(notices []slack.Notice, s report.Summary) error {
 	}
 	if w.quiet {
 		return run.Quiet(w.stdout, w.layout())
+	}
+	if more := learned - shownLearned; more > 0 {
+		run.Notes = append(run.Notes, fmt.Sprintf("%d more first uses are not shown; --format json lists all.", more))
 	}
 	return run.Text(w.stdout, w.layout())
 }
