@@ -153,6 +153,7 @@ Exit status: 0 all was read and done · 1 something was rejected or failed ·
 		a.explainCommand(),
 		a.testCommand(),
 		a.detectionsCommand(builtInCatalog),
+		a.configCommand(),
 		a.simulateCommand(),
 		a.versionCommand(),
 		a.completionCommand(),
