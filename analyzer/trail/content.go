@@ -71,8 +71,10 @@ func (s *scan) open() (verdict string, err error) {
 	case len(text) == 0:
 		return SkippedEmpty, nil
 	case s.named && s.hint.Kind == KindLog, hasJSONName(s.name):
-		s.gaveUp = true
-		return SkippedOther, s.reject(0, fmt.Sprintf("named as JSON but begins with %q", text[:min(len(text), 16)]), text)
+		// Its beginning may be missing.
+		reason := fmt.Sprintf("named as JSON but begins with %q", text[:min(len(text), 16)])
+		s.begin()
+		return "", s.lost(s.offset, reason, s.p)
 	}
 	return SkippedOther, nil
 }

@@ -1,8 +1,10 @@
 package trail
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/keytrail/keytrail/analyzer"
 	"github.com/keytrail/keytrail/analyzer/trail/jsonscan"
@@ -19,6 +21,15 @@ const (
 	unwrapped                    // out of an envelope
 )
 
+const (
+	// resumeAhead is how far to look for the "eventVersion" behind a bracket.
+	resumeAhead = 64
+	// maxWaste and maxWasteRatio bound the bytes that are scanned again because
+	// of what is broken.
+	maxWaste      = 64 << 20
+	maxWasteRatio = 64
+)
+
 // document reads the object at p: a container of records, or one record. The
 // members are gone through one by one, because an array of records must be
 // read as a stream, whatever comes before it.
@@ -29,7 +40,7 @@ func (s *scan) document() error {
 	}
 	doc := s.offset
 	container, tooLarge := false, false // seen one; it, or one of its members
-	wrong := func(reason string) error { return s.lost(doc, reason, s.p) }
+	wrong := func(reason string) error { return s.lost(doc, "invalid JSON: "+reason, max(s.start+1, s.p-1)) }
 	ended := func(st status) error {
 		if container && st == cut {
 			return s.cutOff(s.here(), "the file ends inside a JSON object", nil)
@@ -88,7 +99,7 @@ func (s *scan) document() error {
 			container = true
 			s.start = -1
 			s.p++
-			if err := s.array(kind); err != nil {
+			if err := s.array(kind, false); err != nil {
 				return err
 			}
 			continue
@@ -122,8 +133,8 @@ func (s *scan) startsWithKey(key string) bool {
 }
 
 // array reads the elements of an array to behind its end; p is behind its
-// opening bracket.
-func (s *scan) array(in container) error {
+// opening bracket or, when it has begun already, behind one of its elements.
+func (s *scan) array(in container, begun bool) error {
 	if in != inBareArray {
 		s.containers++
 	}
@@ -131,7 +142,7 @@ func (s *scan) array(in container) error {
 	s.inArray, s.resumed = true, false
 	defer func() { s.inArray = outer }()
 
-	for comma := false; ; {
+	for comma := begun; ; {
 		c, ok := s.next()
 		if ok && comma && c == ',' {
 			s.p++
@@ -180,7 +191,7 @@ func (s *scan) element(st status, in container) error {
 	case st == cut:
 		return s.cutOff(s.offset, "the file ends inside a record", s.kept())
 	case st == broken:
-		return s.lost(s.offset, invalid(s.syntax), s.found)
+		return s.lost(s.offset, invalid(s.syntax), s.from)
 	case s.cutting:
 		return s.reject(s.offset, s.tooLarge(), s.cutHead)
 	}
@@ -197,7 +208,7 @@ func (s *scan) element(st status, in container) error {
 		errors.As(err, &syntax)
 		if syntax.Lost {
 			from := s.start + max(1, syntax.Offset-1)
-			if found := s.resumption(from); found >= 0 && found < s.p || record[len(record)-1] != '}' {
+			if s.resumption(from, s.p) >= 0 || record[len(record)-1] != '}' {
 				return s.lost(s.offset, invalid(syntax), from)
 			}
 		}
@@ -214,10 +225,12 @@ func (s *scan) element(st status, in container) error {
 // notAnObject counts an element of an array that cannot be a record.
 func (s *scan) notAnObject(st status, in container) error {
 	switch {
+	case s.start >= 0 && s.window.buf[s.start] == '[' && s.resumption(s.start+1, s.p) >= 0:
+		return s.lost(s.offset, "a bracket before this record", s.start+1)
 	case st == cut:
 		return s.cutOff(s.offset, "the file ends inside an array of records", s.kept())
 	case st == broken:
-		return s.lost(s.offset, invalid(s.syntax), s.found)
+		return s.lost(s.offset, invalid(s.syntax), s.from)
 	case in == inRecords:
 		return s.reject(s.offset, "not a record: it is no JSON object", s.kept())
 	}
@@ -264,7 +277,7 @@ func (s *scan) lost(offset int64, reason string, from int) error {
 	if s.fatal != nil {
 		return s.fatal
 	}
-	found := s.resumption(from)
+	found := s.resumption(from, w.end)
 	if s.start >= 0 {
 		end := w.end
 		if found >= 0 {
@@ -274,7 +287,7 @@ func (s *scan) lost(offset int64, reason string, from int) error {
 	}
 	for found < 0 {
 		// What may be the beginning of one stays.
-		from = max(from, w.end-64)
+		from = max(from, w.end-resumeAhead)
 		s.start, s.p = -1, min(from, w.limit)
 		ahead := from - s.p
 		if !s.more() {
@@ -286,36 +299,49 @@ func (s *scan) lost(offset int64, reason string, from int) error {
 			return s.reject(offset, reason+"; the rest of the file is given up", s.cutHead)
 		}
 		from = s.p + ahead
-		found = s.resumption(from)
+		found = s.resumption(from, w.end)
+	}
+	// What was indexed and scanned beyond is done again. That is bounded, so
+	// that nobody can make a file of which each byte costs thousands.
+	s.wasted += int64(max(0, w.limit-found))
+	if s.wasted > maxWaste+maxWasteRatio*w.offset(found) {
+		s.gaveUp = true
+		s.start, s.p = -1, w.end
+		w.limit, w.err = w.end, io.EOF
+		return s.reject(offset, reason+"; so much is broken that the rest of the file is given up", s.cutHead)
 	}
 	w.restart(found)
 	s.start, s.p, s.resumed = -1, found, true
 	return s.reject(offset, reason, s.cutHead)
 }
 
-// resumption returns where, at or after from, a record or document surely
-// begins, or -1. In JSON the quotes inside of strings are escaped, so neither
-// of the two patterns can be text.
-func (s *scan) resumption(from int) int {
+// resumption returns where in the window, from from to before to, a record or
+// document surely begins, or -1: at a bracket that begins a line, but in an
+// array at one that stands before "eventVersion" only, as CloudTrail begins its
+// records. In JSON line feeds and quotes inside of strings are escaped, so
+// neither can be text.
+func (s *scan) resumption(from, to int) int {
 	w := &s.window
-	if !s.inArray {
-		if i := w.find(from, "\n{"); i >= 0 {
-			return i + 1
-		}
-		return -1
-	}
-	for at := from; ; at++ {
-		if at = w.find(at, `"eventVersion"`); at < 0 {
+	for from < to {
+		i := bytes.IndexByte(w.buf[from:to], '{')
+		if i < 0 {
 			return -1
 		}
-		i := at - 1
-		for i > from && isSpace(w.buf[i]) {
-			i--
+		i += from
+		from = i + 1
+		if !s.inArray && i > 0 && w.buf[i-1] == '\n' {
+			return i
 		}
-		if i >= from && w.buf[i] == '{' {
+		// No pretty-printer indents further than fits into resumeAhead.
+		text := w.buf[i+1 : min(i+resumeAhead, w.end)]
+		for len(text) > 0 && isSpace(text[0]) {
+			text = text[1:]
+		}
+		if bytes.HasPrefix(text, []byte(`"eventVersion"`)) {
 			return i
 		}
 	}
+	return -1
 }
 
 func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\t' }

@@ -43,7 +43,8 @@ type Reader struct {
 	Filter *Filter
 	Limits Limits
 
-	scans sync.Pool
+	scans  sync.Pool
+	window int // size of the window at first, for tests
 }
 
 // Read reads one input to its end. name is for rejects, records and the hint
@@ -60,6 +61,7 @@ func (r *Reader) scan(h Handler) *scan {
 	if s == nil {
 		s = &scan{}
 	}
+	s.window.size = r.window
 	s.handler, s.filter, s.limits = h, r.Filter, r.Limits.withDefaults()
 	s.doc.MaxDepth = s.limits.MaxDepth
 	return s

@@ -31,7 +31,7 @@ type status int
 const (
 	closed status = iota
 	cut           // the stream ended
-	broken        // s.syntax says why; s.found is where to go on
+	broken        // s.syntax says why; from s.from on it is worth to look for the next record
 )
 
 // scan reads one stream at a time. It holds the memory that is used again for
@@ -62,16 +62,17 @@ type scan struct {
 	checkAt    int
 	ending     status
 	syntax     *jsonscan.SyntaxError
-	found      int
+	from       int
 
 	doc     jsonscan.Doc
 	scratch []byte
 	record  Record
 
-	inArray    bool // go on at the next record, not at the next line, if something is broken
-	resumed    bool // just now: no comma is expected
-	gaveUp     bool // the rest of the file is rejected already
-	containers int  // arrays of records seen, if only empty ones
+	inArray    bool  // go on at the next record, not at the next line, if something is broken
+	resumed    bool  // just now: no comma is expected
+	gaveUp     bool  // the rest of the file is rejected already
+	wasted     int64 // bytes that were scanned in vain
+	containers int   // arrays of records seen, if only empty ones
 	insights   int64
 	digests    int64
 	configs    int64
@@ -99,7 +100,7 @@ func (s *scan) file(ctx context.Context, name string, src io.Reader, how reading
 	s.start, s.inArray, s.resumed, s.gaveUp = -1, false, false, false
 	s.containers, s.insights, s.digests, s.configs, s.foreigners = 0, 0, 0, 0, 0
 	s.foreign = nil
-	s.p = 0
+	s.p, s.wasted = 0, 0
 
 	content := s.source.reset(src, s.limits, how.read)
 	if how.ahead {
@@ -138,7 +139,9 @@ func (s *scan) stream() error {
 			err = s.document()
 		case c == '[':
 			s.p++
-			err = s.array(inBareArray)
+			err = s.array(inBareArray, false)
+		case c == ',' && s.counts.Records.Read > 0: // an array without its beginning
+			err = s.array(inBareArray, true)
 		case bytes.HasPrefix(s.window.buf[s.p:s.window.end], []byte(bom)):
 			s.p += len(bom) // files put together by cat
 		default:
@@ -161,7 +164,8 @@ func (s *scan) stream() error {
 // settle decides what the file was, once all of it is read.
 func (s *scan) settle(verdict string) error {
 	c := &s.counts
-	if s.insights > 0 && c.Records.Read > 0 {
+	some := c.Records.Read > 0
+	if s.insights > 0 && some {
 		c.Records.Read += s.insights
 		c.Records.NotOfInterest += s.insights
 		s.insights = 0
@@ -177,7 +181,7 @@ func (s *scan) settle(verdict string) error {
 			return err
 		}
 	}
-	if c.Records.Read > 0 && s.foreigners > 0 {
+	if some && s.foreigners > 0 {
 		for _, r := range s.foreign {
 			if err := s.reject(r.Offset, r.Reason, r.Record); err != nil {
 				return err
@@ -302,8 +306,8 @@ func (s *scan) isBroken() bool {
 	if !errors.As(err, &s.syntax) || !s.syntax.Lost {
 		return false
 	}
-	s.found = s.resumption(s.start + max(1, s.syntax.Offset-1))
-	return s.found >= 0
+	s.from = s.start + max(1, s.syntax.Offset-1)
+	return s.resumption(s.from, s.window.end) >= 0
 }
 
 // brackets goes from p, which is at an opening bracket, to behind the one that
@@ -327,8 +331,8 @@ func (s *scan) brackets(depth int) status {
 				if candidates != 0 {
 					s.remember(pos, b, opens, closes, candidates, depth)
 				}
-				if escapes != 0 && (depth <= 1 || closing > 0) {
-					s.odd = true // it may be in a key
+				if escapes != 0 && depth-closing <= 1 {
+					s.escapes(opens, closes, escapes, depth)
 				}
 				depth += bits.OnesCount64(opens) - closing
 				s.odd = s.odd || depth > s.limits.MaxDepth
@@ -345,9 +349,7 @@ func (s *scan) brackets(depth int) status {
 					if candidates &= inside; candidates != 0 {
 						s.remember(pos, b, opens, closes, candidates, depth)
 					}
-					if escapes&inside != 0 {
-						s.odd = true
-					}
+					s.escapes(opens, closes, escapes&inside, depth)
 					s.p = pos + bits.TrailingZeros64(m) + 1
 					return closed
 				}
@@ -355,9 +357,7 @@ func (s *scan) brackets(depth int) status {
 			if candidates != 0 {
 				s.remember(pos, b, opens, closes, candidates, depth)
 			}
-			if escapes != 0 {
-				s.odd = true
-			}
+			s.escapes(opens, closes, escapes, depth)
 			depth += bits.OnesCount64(opens) - closing
 			s.odd = s.odd || depth > s.limits.MaxDepth
 			pos += jsonscan.BlockSize
@@ -385,6 +385,15 @@ func (s *scan) remember(pos int, b *jsonscan.Block, opens, closes, candidates ui
 			at:  pos + bit - s.start,
 			top: at == 1 && b.String>>bit&1 == 1,
 		})
+	}
+}
+
+// escapes marks the record when there is a backslash at its top level: it may
+// be in a key.
+func (s *scan) escapes(opens, closes, escapes uint64, depth int) {
+	for ; escapes != 0 && !s.odd; escapes &= escapes - 1 {
+		before := escapes&-escapes - 1
+		s.odd = depth+bits.OnesCount64(opens&before)-bits.OnesCount64(closes&before) <= 1
 	}
 }
 

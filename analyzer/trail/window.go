@@ -1,7 +1,6 @@
 package trail
 
 import (
-	"bytes"
 	"errors"
 	"io"
 
@@ -12,8 +11,8 @@ const (
 	windowSize = 128 << 10
 	// A window that had to grow beyond this is not kept for the next file.
 	windowKept = 1 << 20
-	// minRead is the room for one read; inflating gives 32 KiB at a time.
-	minRead = 32 << 10
+	// indexStep is how many blocks are indexed at a time: 16 KiB of text.
+	indexStep = 256
 	// windowPad is what the index may need beyond the data.
 	windowPad = jsonscan.BlockSize + jsonscan.Lookahead
 )
@@ -21,6 +20,7 @@ const (
 // window is the part of a stream that is in memory, with its index. Positions
 // are into buf; more moves them.
 type window struct {
+	size  int // of buf at first; 0 means windowSize
 	src   io.Reader
 	err   error // why there is no more: io.EOF or what went wrong
 	base  int64 // where buf[0] is in the stream
@@ -34,8 +34,11 @@ type window struct {
 }
 
 func (w *window) reset(src io.Reader) {
-	if w.buf == nil || len(w.buf) > windowKept {
-		w.buf = make([]byte, windowSize)
+	if w.size == 0 {
+		w.size = windowSize
+	}
+	if w.buf == nil || len(w.buf) > max(w.size, windowKept) {
+		w.buf = make([]byte, w.size+windowPad)
 		w.blocks = nil
 	}
 	w.src, w.err, w.base, w.end, w.limit, w.origin = src, nil, 0, 0, 0, 0
@@ -50,26 +53,29 @@ func (w *window) offset(p int) int64 { return w.base + int64(p) }
 // positions have become smaller.
 func (w *window) more(keep int) (shift int, ok bool) {
 	for range 100 {
+		if w.index() {
+			return shift, true
+		}
 		if w.err != nil {
 			return shift, false
 		}
-		if len(w.buf)-windowPad-w.end < minRead {
+		// The room for one read: inflating gives 32 KiB at a time.
+		room := w.size / 4
+		if len(w.buf)-windowPad-w.end < room {
 			shift += w.forget(keep - shift)
-			if len(w.buf)-windowPad-w.end < minRead {
+			if len(w.buf)-windowPad-w.end < room {
 				w.buf = append(w.buf[:w.end], make([]byte, 2*len(w.buf)-w.end)...)
 			}
 		}
-		n, err := w.src.Read(w.buf[w.end : len(w.buf)-windowPad])
+		var n int
+		n, w.err = w.src.Read(w.buf[w.end : len(w.buf)-windowPad])
 		w.end += n
-		w.err = err
-		before := w.limit
-		w.index()
-		if w.limit > before {
-			return shift, true
-		}
 	}
-	w.err = io.ErrNoProgress
-	return shift, false
+	if !w.index() {
+		w.err = io.ErrNoProgress
+		return shift, false
+	}
+	return shift, true
 }
 
 // forget moves the data from keep on to the front, as far as whole blocks allow.
@@ -88,13 +94,15 @@ func (w *window) forget(keep int) (shift int) {
 	return shift
 }
 
-// index indexes the data that is not indexed yet: whole blocks, and at the end
-// of the stream the rest.
-func (w *window) index() {
+// index indexes some of the data that is not indexed yet, if there is any:
+// whole blocks, and at the end of the stream the rest. It takes small steps, so
+// that the index is still near when it is used, and little is lost when it
+// turns out to be wrong.
+func (w *window) index() bool {
 	from := w.origin + len(w.blocks)*jsonscan.BlockSize
 	rest := w.end - from
 	n := (rest - jsonscan.Lookahead) / jsonscan.BlockSize
-	if w.err != nil {
+	if w.err != nil && n < indexStep {
 		n = (rest + jsonscan.BlockSize - 1) / jsonscan.BlockSize
 		pad := w.buf[w.end : w.end+windowPad]
 		for i := range pad {
@@ -102,8 +110,9 @@ func (w *window) index() {
 		}
 	}
 	if n <= 0 {
-		return
+		return false
 	}
+	n = min(n, indexStep)
 	have := len(w.blocks)
 	if cap(w.blocks) < have+n {
 		grown := make([]jsonscan.Block, have, max(have+n, len(w.buf)/jsonscan.BlockSize+1))
@@ -113,12 +122,12 @@ func (w *window) index() {
 	w.blocks = w.blocks[:have+n]
 	jsonscan.Index(w.blocks[have:], w.buf[from:], &w.state)
 	w.limit = min(w.end, w.origin+len(w.blocks)*jsonscan.BlockSize)
+	return true
 }
 
 // restart begins the index anew at p, which is known to be outside of strings.
 func (w *window) restart(p int) {
 	w.origin, w.blocks, w.state, w.limit = p, w.blocks[:0], jsonscan.State{}, p
-	w.index()
 }
 
 // head returns the first bytes of the stream, at most n, to judge what it is.
@@ -135,12 +144,4 @@ func (w *window) failure() error {
 		return nil
 	}
 	return w.err
-}
-
-// find returns where pattern begins at or after p in the data, indexed or not.
-func (w *window) find(p int, pattern string) int {
-	if i := bytes.Index(w.buf[p:w.end], []byte(pattern)); i >= 0 {
-		return p + i
-	}
-	return -1
 }

@@ -62,7 +62,8 @@ type SyntaxError struct {
 	// Cut says that the text ended too early: with more of it, it might be valid.
 	Cut bool
 	// Lost says that from Offset on it is unknown what is a string and what is
-	// nested in what. Otherwise only what stands at Offset is wrong.
+	// nested in what. Otherwise brackets and quotes can be trusted, and the text
+	// is over a limit or not UTF-8.
 	Lost bool
 }
 

@@ -35,9 +35,6 @@ func (d *Doc) parse(data []byte, blocks []Block, first int) error {
 	}
 	d.escaped = escapes != 0
 	closer := escapes|special != 0
-	if special != 0 && !utf8.Valid(data) {
-		return &SyntaxError{Offset: invalidUTF8(data), Reason: "invalid UTF-8"}
-	}
 
 	nodes := d.nodes
 	parents := d.parents[:0]
@@ -67,6 +64,9 @@ value:
 	c = data[p]
 	switch {
 	case c == '"':
+		if p+1 >= n {
+			goto cut
+		}
 		at = first + p + 1
 		quotes = ^blocks[at/BlockSize].String >> (at % BlockSize)
 		end = p + 1 + bits.TrailingZeros64(quotes)
@@ -79,7 +79,7 @@ value:
 		if closer {
 			if reason, at = checkString(data[p+1 : end]); reason != "" {
 				p += 1 + at
-				lost = data[p] < ' '
+				lost = true
 				goto fail
 			}
 		}
@@ -140,7 +140,7 @@ value:
 			}
 			reason, lost = "expected a value", true
 			if end > p || c == '-' {
-				reason, lost = "malformed value", false
+				reason = "malformed value"
 			}
 			p = end
 			goto fail
@@ -193,6 +193,9 @@ key:
 		reason = "too many values"
 		goto fail
 	}
+	if p+1 >= n {
+		goto cut
+	}
 	at = first + p + 1
 	quotes = ^blocks[at/BlockSize].String >> (at % BlockSize)
 	end = p + 1 + bits.TrailingZeros64(quotes)
@@ -205,7 +208,7 @@ key:
 	if closer {
 		if reason, at = checkString(data[p+1 : end]); reason != "" {
 			p += 1 + at
-			lost = data[p] < ' '
+			lost = true
 			goto fail
 		}
 	}
@@ -246,6 +249,9 @@ done:
 		goto fail
 	}
 	d.nodes, d.parents = nodes, parents
+	if special != 0 && !utf8.Valid(data) {
+		return &SyntaxError{Offset: invalidUTF8(data), Reason: "invalid UTF-8"}
+	}
 	return nil
 
 cut:

@@ -1,0 +1,218 @@
+package trail_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/keytrail/keytrail/analyzer/trail"
+)
+
+// genRecord draws a record: wanted or not, with odd members and odd spelling.
+func genRecord(id string) *rapid.Generator[string] {
+	return rapid.Custom(func(t *rapid.T) string {
+		members := []string{
+			`"eventSource":` + rapid.SampledFrom([]string{`"kms.amazonaws.com"`, `"s3.amazonaws.com"`, `"sts.amazonaws.com"`, `"kms\u002eamazonaws.com"`, `"éà"`}).Draw(t, "source"),
+			`"eventName":` + rapid.SampledFrom([]string{`"Decrypt"`, `"GetObject"`, `"x\"y"`, ` "Encrypt" `}).Draw(t, "name"),
+			`"eventTime":"2026-03-02T09:00:00Z"`,
+			`"eventID":"` + id + `"`,
+		}
+		for range rapid.IntRange(0, 6).Draw(t, "extra") {
+			members = append(members, rapid.SampledFrom([]string{
+				`"userIdentity":{"type":"IAMUser","sessionContext":{"attributes":{}}}`,
+				`"requestParameters":{"eventSource":"s3.amazonaws.com","eventName":"x"}`,
+				`"requestParameters":{"eventSource":"kms.amazonaws.com","eventName":"x","deep":[[[{"eventSource":"a"}]]]}`,
+				`"requestParameters":{"policy":"{\"Statement\":[{\"Effect\":\"Allow\"}]}"}`,
+				`"userAgent":"\"eventSource\":\"s3.amazonaws.com\""`,
+				`"errorMessage":"},{\"eventVersion\":\"1.08\",\"eventSource\":\"s3.amazonaws.com\""`,
+				`"errorMessage":"ends in a backslash\\"`,
+				`"x":"eventSource"`, `"eventSource2":1`, `"eventSource":"s3.amazonaws.com"`, `"eventName":"Sign"`, `"\u0065ventSource":"ec2.amazonaws.com"`,
+				`"n":-1.5e3`, `"b":[true,false,null,{}]`, `"long":"` + strings.Repeat("x", 90) + `"`, `"é":"ü"`, `"eventSource" : "kms.amazonaws.com"`,
+			}).Draw(t, "member"))
+		}
+		if rapid.IntRange(0, 2).Draw(t, "order") == 0 {
+			members = rapid.Permutation(members).Draw(t, "members")
+		}
+		head := `{"eventVersion":"1.11",`
+		if rapid.IntRange(0, 4).Draw(t, "no version") == 0 {
+			head = "{"
+		}
+		sep := rapid.SampledFrom([]string{",", ",", ", ", ",\n   "}).Draw(t, "separator")
+		return head + strings.Join(members, sep) + "}"
+	})
+}
+
+// genLog draws a log of such records in some shape, and their texts.
+func genLog(t *rapid.T) (log string, list []string) {
+	for i := range rapid.IntRange(0, 12).Draw(t, "records") {
+		list = append(list, genRecord(fmt.Sprintf("id-%d", i)).Draw(t, "record"))
+	}
+	switch rapid.IntRange(0, 5).Draw(t, "shape") {
+	case 0, 1:
+		log = records(list...)
+	case 2:
+		log = "[" + strings.Join(list, " ,\n") + "]"
+	case 3:
+		log = strings.Join(list, "\n")
+	case 4:
+		log = `{"a":[{"b":1}],"Records":[` + strings.Join(list, ",") + `],"z":{}}`
+	case 5:
+		half := len(list) / 2
+		log = records(list[:half]...) + "\n" + strings.Join(list[half:], "\n")
+	}
+	return log, list
+}
+
+// expected says by encoding/json which of the records are wanted.
+func expected(t require.TestingT, list []string, filter *trail.Filter) (ids []string, dropped int64) {
+	for _, text := range list {
+		var r map[string]any
+		require.NoError(t, json.Unmarshal([]byte(text), &r), text)
+		source, _ := r["eventSource"].(string)
+		name, _ := r["eventName"].(string)
+		if filter.Wants([]byte(source), []byte(name)) {
+			ids = append(ids, r["eventID"].(string))
+		} else {
+			dropped++
+		}
+	}
+	return ids, dropped
+}
+
+// dribble gives its data in pieces of the lengths drawn.
+type dribble struct {
+	data  []byte
+	sizes []int
+	i     int
+}
+
+func (d *dribble) Read(p []byte) (int, error) {
+	if len(d.data) == 0 {
+		return 0, io.EOF
+	}
+	d.i++
+	n := copy(p[:min(len(p), d.sizes[d.i%len(d.sizes)])], d.data)
+	d.data = d.data[n:]
+	return n, nil
+}
+
+func TestValidLogsAreReadAsEncodingJSONReadsThem(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		log, list := genLog(t)
+		for _, filter := range []*trail.Filter{nil, onlyKMS} {
+			want, dropped := expected(t, list, filter)
+			reader := trail.Reader{Filter: filter}
+			reader.SetWindow(rapid.IntRange(256, 5000).Draw(t, "window"))
+			sizes := rapid.SliceOfN(rapid.IntRange(1, 700), 1, 9).Draw(t, "reads")
+			out := try(t, &reader, "x", &dribble{data: []byte(log), sizes: sizes})
+			require.Empty(t, out.rejects, log)
+			require.Equal(t, want, out.kept, log)
+			require.Equal(t, dropped, out.counts.Records.NotOfInterest)
+			for i, at := range out.offsets {
+				require.True(t, strings.HasPrefix(log[at:], out.data[i]))
+			}
+		}
+	})
+}
+
+// TestDamageStaysWhereItIs changes one byte of a log of CloudTrail's own shape:
+// all records but the one that it hit, and at worst the one behind it, are read.
+func TestDamageStaysWhereItIs(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var list []string
+		for i := range rapid.IntRange(1, 12).Draw(t, "records") {
+			list = append(list, recOf(rapid.SampledFrom([]string{"kms.amazonaws.com", "s3.amazonaws.com"}).Draw(t, "source"), "Decrypt", fmt.Sprintf("id-%d", i)))
+		}
+		hit := rapid.IntRange(0, len(list)-1).Draw(t, "hit")
+		at := rapid.IntRange(0, len(list[hit])-1).Draw(t, "at")
+		damaged := []byte(list[hit])
+		switch rapid.IntRange(0, 2).Draw(t, "damage") {
+		case 0:
+			damaged = append(damaged[:at:at], damaged[at+1:]...)
+		case 1:
+			damaged[at] = rapid.SampledFrom([]byte("{}[]\",:\\ x0\x00\n\xff")).Draw(t, "byte")
+		case 2:
+			damaged = append(damaged[:at:at], append([]byte{rapid.SampledFrom([]byte("{}[]\",:\\ x")).Draw(t, "inserted")}, damaged[at:]...)...)
+		}
+		whole := bytes.Equal(damaged, []byte(list[hit]))
+		original := list[hit]
+		list[hit] = string(damaged)
+		log := rapid.SampledFrom([]string{records(list...), strings.Join(list, "\n") + "\n"}).Draw(t, "log")
+		list[hit] = original
+
+		for _, filter := range []*trail.Filter{nil, onlyKMS} {
+			reader := trail.Reader{Filter: filter}
+			reader.SetWindow(rapid.IntRange(256, 5000).Draw(t, "window"))
+			out := try(t, &reader, "x.json", strings.NewReader(log))
+			want, _ := expected(t, list, filter)
+			got := map[string]bool{}
+			for _, id := range out.kept {
+				got[id] = true
+			}
+			for _, id := range want {
+				if id != fmt.Sprintf("id-%d", hit) && id != fmt.Sprintf("id-%d", hit+1) {
+					require.True(t, got[id], "%s is lost: %q", id, log)
+				}
+			}
+			// Nothing is invented, and what is wrong is not passed over.
+			for _, text := range out.data {
+				require.True(t, json.Valid([]byte(text)) && utf8.ValidString(text))
+			}
+			valid := json.Valid(damaged) && utf8.Valid(damaged)
+			if filter == nil && !whole && !valid {
+				require.NotEmpty(t, out.rejects, "%q", log)
+			}
+		}
+	})
+}
+
+// requireSane reads anything whatever in two ways that must agree.
+func requireSane(t require.TestingT, data []byte) {
+	var first outcome
+	for i, window := range []int{0, 300} {
+		reader := trail.Reader{Limits: trail.Limits{MaxRecord: 4000, MaxDepth: 20}}
+		reader.SetWindow(window)
+		out := try(t, &reader, "x", bytes.NewReader(data))
+		for j, text := range out.data {
+			require.True(t, json.Valid([]byte(text)))
+			require.True(t, utf8.ValidString(text))
+			var r struct{ EventSource, EventName, EventTime string }
+			_ = json.Unmarshal([]byte(text), &r)
+			_ = j
+		}
+		if i == 0 {
+			first = out
+			continue
+		}
+		// With a small window, what is broken is noticed earlier; what is whole
+		// must be the same.
+		if len(first.rejects) == 0 && len(out.rejects) == 0 {
+			require.Equal(t, first.kept, out.kept)
+			require.Equal(t, first.offsets, out.offsets)
+		}
+		require.Equal(t, len(first.rejects) == 0, len(out.rejects) == 0, "%q\n%v\n%v", data, first.rejects, out.rejects)
+	}
+	// A valid document of records loses none of them.
+	var log struct{ Records []json.RawMessage }
+	if utf8.Valid(data) && json.Unmarshal(data, &log) == nil && len(first.rejects) == 0 && first.counts.Files.Read == 1 && bytes.HasPrefix(data, []byte(`{"Records":[`)) &&
+		bytes.Count(data, []byte("Records")) == 1 && !bytes.Contains(data, []byte(`\u`)) && !bytes.Contains(bytes.ToLower(data[2:]), []byte(`"records"`)) {
+		require.EqualValues(t, len(log.Records), first.counts.Records.Read, "%q", data)
+	}
+}
+
+func FuzzReadAnything(f *testing.F) {
+	for _, seed := range []string{
+		records(rec("a"), rec("b")), rec("a") + "\n" + rec("b"), "[" + rec("a") + "]", envelope(rec("a")), lookup(rec("a"), rec("b")), gz(records(rec("a"))),
+		`{"Records":[{"eventVersion":"1"},{"eventSource":"a","eventName":"b","eventTime":"c"}]}`, `{"Records":[`, `{"a":`, `[[[[`, "\xef\xbb\xbf{}", `{"eventVersion":"1","x":"`, "{\n{",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) { requireSane(t, data) })
+}
