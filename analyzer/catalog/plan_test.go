@@ -44,7 +44,7 @@ func emptyLake(t *testing.T) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("duckdb", "")
 	require.NoError(t, err)
-	t.Cleanup(func() { db.Close() })
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	db.SetMaxOpenConns(1)
 
 	var columns []string
@@ -69,7 +69,7 @@ func emptyLake(t *testing.T) *sql.DB {
 		"set TimeZone = 'UTC'", string(macros),
 		"create table control_events (" + strings.Join(columns, ", ") + ")", views,
 	} {
-		_, err := db.Exec(statement)
+		_, err := db.ExecContext(t.Context(), statement)
 		require.NoError(t, err)
 	}
 	return db
@@ -85,9 +85,9 @@ func TestEveryDetectionPlans(t *testing.T) {
 			query, err := catalog.Render(d, with(nil))
 			require.NoError(t, err)
 			var typed []string
-			rows, err := db.Query("describe " + query)
+			rows, err := db.QueryContext(t.Context(), "describe "+query)
 			require.NoError(t, err, d.Path)
-			defer rows.Close()
+			defer func() { require.NoError(t, rows.Close()) }()
 			for rows.Next() {
 				var name, typ string
 				var null, key, def, extra any
@@ -111,7 +111,7 @@ func TestEveryDetectionPlans(t *testing.T) {
 			}
 			// Over nothing, nothing is found.
 			var found int
-			require.NoError(t, db.QueryRow(fmt.Sprintf("select count(*) from (%s) q", query)).Scan(&found))
+			require.NoError(t, db.QueryRowContext(t.Context(), fmt.Sprintf("select count(*) from (%s) q", query)).Scan(&found))
 			require.Zero(t, found)
 		})
 	}

@@ -131,10 +131,11 @@ func TestAllWrongSettingsAreReportedAtOnce(t *testing.T) {
 
 // What the database reads back is what went in, and nothing else ran.
 func TestHostileTextCannotBreakOut(t *testing.T) {
+	ctx := t.Context()
 	db, err := sql.Open("duckdb", "")
 	require.NoError(t, err)
-	defer db.Close()
-	_, err = db.Exec("create table canary as select 1 as alive")
+	defer func() { require.NoError(t, db.Close()) }()
+	_, err = db.ExecContext(t.Context(), "create table canary as select 1 as alive")
 	require.NoError(t, err)
 
 	check := func(t require.TestingT, given string) {
@@ -145,9 +146,9 @@ func TestHostileTextCannotBreakOut(t *testing.T) {
 		require.NoError(t, err)
 		var got string
 		var n int64
-		require.NoError(t, db.QueryRow(query).Scan(&got, &n), query)
+		require.NoError(t, db.QueryRowContext(ctx, query).Scan(&got, &n), query)
 		require.Equal(t, given, got)
-		require.NoError(t, db.QueryRow("select alive from canary").Scan(&n))
+		require.NoError(t, db.QueryRowContext(ctx, "select alive from canary").Scan(&n))
 	}
 	for _, given := range []string{
 		"'; drop table canary; --", "''", "'", `\'; drop table canary; --`, "$$; drop table canary; $$",

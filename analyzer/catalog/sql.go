@@ -196,7 +196,6 @@ var notPortable = map[string]string{
 	"list_contains(":    "contains(…)",
 	"list_value(":       "array[…]",
 	"list_distinct(":    "array_distinct(…)",
-	"unnest_tokens(":    "cross join unnest(…)",
 	"getvariable(":      "a parameter, :name",
 	"lambda":            "unnest and a condition",
 	"exclude":           "named columns",

@@ -145,9 +145,7 @@ func (f *file) checkEvents() {
 // checkTime checks that window and learn_days suit the class.
 func (f *file) checkTime() {
 	m, d := &f.front, f.detection
-	switch {
-	case m.Window == "" || m.Window == "0":
-	default:
+	if m.Window != "" && m.Window != "0" {
 		window, err := time.ParseDuration(m.Window)
 		if err != nil || window < 0 {
 			f.problem("window", "window %q must be 0 or a duration such as 10m or 24h", m.Window)

@@ -29,8 +29,9 @@ description: >-
 false_positives: >-
   Replacing a trail by another one, mostly by infrastructure code. List that role under roles.iac.
 runbook: >-
-  1. Start logging again (command below), or make a deleted trail anew: multi-Region, management events all, log file
-  validation on. 2. If the bucket or key changed, look at who owns the new one. 3. Fill the gap from CloudTrail's event
+  1. Start logging again (command below). A deleted trail cannot be started: make it anew with aws cloudtrail
+  create-trail, the same name and bucket (the evidence has the bucket), --is-multi-region-trail and
+  --enable-log-file-validation, then start it. A weakened one is put right with aws cloudtrail update-trail. 2. If the bucket or key changed, look at who owns the new one. 3. Fill the gap from CloudTrail's event
   history (LookupEvents, 90 days). 4. Stop the caller: whoever blinds a trail does it before something else.
 references:
   - https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-delete-trails-console.html
