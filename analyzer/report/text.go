@@ -233,8 +233,6 @@ func (p *page) brief(alerts []AlertView) {
 		}
 		p.paragraph(Clean(what), 2, plain)
 		p.paragraph(Clean(count(a.Count, "event", "events")+" by "+cmp.Or(a.Who, shortARN(a.Principal))+", "+cmp.Or(notified(a), "not notified")+", alert "+a.ID), 2, dim)
-	}
-	if len(alerts) > 0 {
 		p.line("")
 	}
 }
