@@ -45,6 +45,8 @@ type line struct {
 	Action    string `json:"action"`
 	Principal string `json:"principal"`
 	Title     string `json:"title"`
+
+	Entity map[string]string `json:"entity"` // of findings
 }
 
 // replay runs `keytrail replay --format json` and holds the contract: nothing
@@ -112,6 +114,14 @@ func TestCorpusOfAnAttackExercise(t *testing.T) {
 		}
 		return false
 	}
+	harvested := map[string]bool{}
+	for _, f := range out.findings {
+		if by(f, "KMS-U05") && f.Status == "active" {
+			harvested[f.Entity["data_kind"]] = true
+		}
+	}
+	require.Equal(t, map[string]bool{"parameter": true, "secret": true}, harvested, "the mass retrieval from SSM and Secrets Manager is found")
+
 	var harvest, tampering int
 	for _, a := range out.alerts {
 		t.Logf("%-8s %s %-6s %s (%s)", a.Severity, a.Detection, a.Action, a.Title, a.Principal[strings.LastIndexByte(a.Principal, ':')+1:])
