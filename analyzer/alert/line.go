@@ -79,8 +79,9 @@ func Line(a analyzer.Alert) any {
 // Edition is what programs have not been told yet.
 type Edition struct {
 	Lines []any // findings by time, then alerts by first time; each marshals to one line
-	// Alerts are those among Lines, in the same order.
-	Alerts []analyzer.Alert
+	// Findings and Alerts are those of Lines, in the same order.
+	Findings []analyzer.Finding
+	Alerts   []analyzer.Alert
 
 	findings, alerts map[string]string // marks by id
 }
@@ -142,8 +143,9 @@ func Unprinted(ctx context.Context, store PrintSource) (Edition, error) {
 			a = append(a, one.Alert)
 		}
 	}
+	sortFindings(f)
 	sortAlerts(a)
-	e.Lines, e.Alerts = Lines(f, a), a
+	e.Lines, e.Findings, e.Alerts = Lines(f, a), f, a
 	return e, nil
 }
 
@@ -151,9 +153,7 @@ func Unprinted(ctx context.Context, store PrintSource) (Edition, error) {
 // alert, by (FirstTime, ID).
 func Lines(findings []analyzer.Finding, alerts []analyzer.Alert) []any {
 	findings, alerts = slices.Clone(findings), slices.Clone(alerts)
-	slices.SortFunc(findings, func(a, b analyzer.Finding) int {
-		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.ID, b.ID))
-	})
+	sortFindings(findings)
 	sortAlerts(alerts)
 	lines := make([]any, 0, len(findings)+len(alerts))
 	for _, f := range findings {
@@ -163,6 +163,12 @@ func Lines(findings []analyzer.Finding, alerts []analyzer.Alert) []any {
 		lines = append(lines, Line(a))
 	}
 	return lines
+}
+
+func sortFindings(findings []analyzer.Finding) {
+	slices.SortFunc(findings, func(a, b analyzer.Finding) int {
+		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.ID, b.ID))
+	})
 }
 
 func sortAlerts(alerts []analyzer.Alert) {

@@ -206,7 +206,7 @@ func (w *work) finish(ctx context.Context, started time.Time) error {
 	if err != nil {
 		return err
 	}
-	summary, err := w.summary(ctx, started)
+	summary, err := w.summary(ctx, started, edition)
 	if err != nil {
 		return err
 	}
@@ -288,7 +288,7 @@ func (w *work) ingestSummary(started time.Time) report.Summary {
 
 // summary joins what reading and analysing counted: an event that the analysis
 // knew already is a duplicate, not kept.
-func (w *work) summary(ctx context.Context, started time.Time) (report.Summary, error) {
+func (w *work) summary(ctx context.Context, started time.Time, edition alert.Edition) (report.Summary, error) {
 	s := w.ingestSummary(started)
 	if len(w.ingested.EventsBySource) > 0 || w.ingested.Records.Read > 0 {
 		s.Records.Kept -= w.analyzed.Counts.Duplicate
@@ -314,17 +314,15 @@ func (w *work) summary(ctx context.Context, started time.Time) (report.Summary, 
 		return s, err
 	}
 	s.Findings = map[string]int64{}
-	s.Alerts = map[analyzer.Severity]int64{}
-	alerts, err := w.store.Alerts(ctx, time.Time{})
-	if err != nil {
-		return s, err
-	}
-	for _, al := range alerts {
-		if len(al.FindingIDs) == 0 {
-			continue // its findings were withdrawn or went to another alert
+	for _, f := range edition.Findings {
+		if f.Status != analyzer.FindingWithdrawn {
+			s.Findings[f.Detection]++
 		}
-		s.Findings[al.Detection] += int64(len(al.FindingIDs))
-		if al.Action != analyzer.ActionNone {
+	}
+	// Programs count the lines; people are shown what asks for their attention.
+	s.Alerts = map[analyzer.Severity]int64{}
+	for _, al := range edition.Alerts {
+		if w.lines != nil || al.Action != analyzer.ActionNone {
 			s.Alerts[al.Severity]++
 		}
 	}
