@@ -18,11 +18,12 @@ import (
 var (
 	slackToken = regexp.MustCompile(`^xox[a-z](\.xox[a-z])?-`)
 	// AKIA… and ASIA… are ids of access keys ("Unique identifiers" in the IAM guide).
-	accessKey   = regexp.MustCompile(`\b(AKIA|ASIA)[A-Z2-7]{16}\b`)
-	detectionID = regexp.MustCompile(`^[A-Z]+-[A-Z][0-9]{2}$`)
-	orgID       = regexp.MustCompile(`^o-[a-z0-9]{10,32}$`)
-	slackTarget = regexp.MustCompile(`^(#[^\s#,:]{1,80}|[CGD][A-Z0-9]{7,})$`)
-	regionShape = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
+	accessKey    = regexp.MustCompile(`\b(AKIA|ASIA)[A-Z2-7]{16}\b`)
+	detectionID  = regexp.MustCompile(`^[A-Z]+-[A-Z][0-9]{2}$`)
+	orgID        = regexp.MustCompile(`^o-[a-z0-9]{10,32}$`)
+	slackTarget  = regexp.MustCompile(`^(#[^\s#,:]{1,80}|[CGD][A-Z0-9]{7,})$`)
+	mentionShape = regexp.MustCompile(`^(@?(here|channel)|[UWS][A-Z0-9]{5,20})$`)
+	regionShape  = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
 )
 
 // settings reads the whole file. docs/settings.md has a table of the keys.
@@ -366,29 +367,15 @@ func describeValue(v any) string {
 }
 
 func (r *reader) slack(n ast.Node, key string, s *analyzer.Settings) {
-	target := checkShape(slackTarget, `a channel: "#name" in quotes, or an id (C0123456789)`)
 	r.mapping(n, key, fields{
-		"channel": r.keep(&s.Slack.Channel, target),
+		"channel": r.keep(&s.Slack.Channel, checkShape(slackTarget, aChannel)),
 		"channels": func(n ast.Node, key string) {
-			list, _ := r.entries(n, key)
-			s.Slack.Channels = map[string]string{}
-			for _, e := range list {
-				at := join(key, e.name)
-				if strings.Trim(e.name, "0123456789") == "" {
-					if _, ok := r.account(e.node, at); !ok {
-						continue
-					}
-				} else if err := checkSeverity(e.name); err != nil {
-					r.fail(e.node, at, "%q is not a severity (critical, high, medium, low, info) or an account id", shorten(e.name))
-					continue
-				}
-				if isNull(e.value) {
-					r.fail(e.node, at, `is empty; after # YAML reads a comment, so write "#name" in quotes`)
-					continue
-				}
-				var channel string
-				r.keep(&channel, target)(e.value, at)
-				s.Slack.Channels[e.name] = channel
+			s.Slack.Channels = r.bySeverity(n, key, true, checkShape(slackTarget, aChannel))
+		},
+		"mentions": func(n ast.Node, key string) {
+			s.Slack.Mentions = r.bySeverity(n, key, false, checkMention)
+			for severity, whom := range s.Slack.Mentions {
+				s.Slack.Mentions[severity] = strings.TrimPrefix(whom, "@")
 			}
 		},
 		"runbook_url": r.keep(&s.Slack.RunbookURL, func(s string) error {
@@ -399,6 +386,45 @@ func (r *reader) slack(n ast.Node, key string, s *analyzer.Settings) {
 			return nil
 		}),
 	})
+}
+
+const aChannel = `a channel: "#name" in quotes, or an id (C0123456789)`
+
+// bySeverity reads a mapping whose keys are severities, or account ids too.
+func (r *reader) bySeverity(n ast.Node, key string, accounts bool, check func(string) error) map[string]string {
+	out := map[string]string{}
+	list, _ := r.entries(n, key)
+	for _, e := range list {
+		at := join(key, e.name)
+		switch {
+		case accounts && strings.Trim(e.name, "0123456789") == "":
+			if _, ok := r.account(e.node, at); !ok {
+				continue
+			}
+		case checkSeverity(e.name) != nil && accounts:
+			r.fail(e.node, at, "%q is not a severity (critical, high, medium, low, info) or an account id", shorten(e.name))
+			continue
+		case checkSeverity(e.name) != nil:
+			r.fail(e.node, at, "%v", checkSeverity(e.name))
+			continue
+		}
+		if isNull(e.value) {
+			r.fail(e.node, at, `is empty; after # YAML reads a comment, so write "#name" in quotes`)
+			continue
+		}
+		var v string
+		r.keep(&v, check)(e.value, at)
+		out[e.name] = v
+	}
+	return out
+}
+
+// checkMention takes what the Slack adapter can show as a mention.
+func checkMention(s string) error {
+	if !mentionShape.MatchString(s) {
+		return fmt.Errorf("%q is not here, channel, or the id of a user (U…, W…) or user group (S…)", shorten(s))
+	}
+	return nil
 }
 
 func checkShape(shape *regexp.Regexp, what string) func(string) error {

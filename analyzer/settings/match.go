@@ -71,7 +71,7 @@ func ParseKeyRef(s string) KeyRef {
 	if parts[4] != "*" && !isAccount(parts[4]) {
 		return KeyRef{}
 	}
-	if id, ok := strings.CutPrefix(parts[5], "key/"); ok && id != "" && !strings.ContainsAny(id, " /:") {
+	if id, ok := strings.CutPrefix(parts[5], "key/"); ok && id != "" && plainName(id, "-*") {
 		return KeyRef{ARN: s}
 	}
 	if isAlias(parts[5]) && isAccount(parts[4]) && !strings.Contains(parts[3], "*") {
@@ -84,8 +84,13 @@ func ParseKeyRef(s string) KeyRef {
 // / _ - after alias/.
 func isAlias(s string) bool {
 	name, ok := strings.CutPrefix(s, "alias/")
-	return ok && name != "" && len(s) <= 256 && !strings.ContainsFunc(name, func(c rune) bool {
-		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '/' || c == '_' || c == '-')
+	return ok && name != "" && len(s) <= 256 && plainName(name, "/_-")
+}
+
+// plainName tells whether s has ASCII letters, digits and the others only.
+func plainName(s, others string) bool {
+	return !strings.ContainsFunc(s, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune(others, c)
 	})
 }
 

@@ -34,7 +34,7 @@ func Parse(name string, text []byte, options ...Option) (*analyzer.Settings, err
 		o(r)
 	}
 	s := &analyzer.Settings{}
-	if body := r.parse(text); body != nil {
+	if body := r.parse(text); !isNull(body) {
 		r.settings(body, s)
 	}
 	if len(r.problems) > 0 {
@@ -184,6 +184,7 @@ func (r *reader) mapping(n ast.Node, key string, known fields) {
 		switch {
 		case !ok:
 			r.fail(e.node, join(key, e.name), "there is no such key%s", didYouMean(e.name, known))
+			r.secretIn(e.value, join(key, e.name))
 		case isNull(e.value) && (e.name == "channel"):
 			r.fail(e.node, join(key, e.name), `is empty; after # YAML reads a comment, so write "#name" in quotes`)
 		case isNull(e.value):
@@ -388,6 +389,13 @@ func (r *reader) secret(n ast.Node, key, s string) bool {
 	return false
 }
 
+// secretIn looks for a secret where a value is not read any further.
+func (r *reader) secretIn(n ast.Node, key string) {
+	if n, ok := n.(*ast.StringNode); ok {
+		r.secret(n, key, n.Value)
+	}
+}
+
 // value reads a parameter of any type.
 func (r *reader) value(n ast.Node, key string) (any, bool) {
 	switch v := n.(type) {
@@ -459,6 +467,9 @@ func didYouMean[V any](name string, known map[string]V) string {
 	slices.Sort(names)
 	for _, k := range names {
 		d := editDistance(strings.ToLower(name), strings.ToLower(k))
+		if len(name) > 3 && strings.HasPrefix(k, strings.ToLower(name)) { // cut short
+			d = 1
+		}
 		if d < distance && d <= max(1, len(k)/2) {
 			best, distance = k, d
 		}
