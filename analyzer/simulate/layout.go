@@ -109,7 +109,8 @@ func digests(o *Options, account, region string, files []logFile) ([]digestObjec
 	var list []digestObject
 	var prevObject, prevHash *string
 	hash, bucket := "SHA-256", trailBucket
-	for at := o.Start.Truncate(time.Hour); at.Before(o.Start.Add(o.Duration)); at = at.Add(time.Hour) {
+	// What happens in the last minutes is delivered in the hour that begins at the end.
+	for at := o.Start.Truncate(time.Hour); !at.After(o.Start.Add(o.Duration)); at = at.Add(time.Hour) {
 		end := at.Add(time.Hour)
 		d := digestFile{
 			Account: account, Start: at.Format(time.RFC3339), End: end.Format(time.RFC3339), Bucket: trailBucket,

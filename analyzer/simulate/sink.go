@@ -82,3 +82,28 @@ func (f *memoryFile) Close() error {
 	f.m.files[f.name] = f.Bytes()
 	return nil
 }
+
+// countingSink counts the bytes that go through it.
+type countingSink struct {
+	Sink
+	n int64
+}
+
+func (c *countingSink) Create(name string) (io.WriteCloser, error) {
+	w, err := c.Sink.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	return &countedFile{w, c}, nil
+}
+
+type countedFile struct {
+	io.WriteCloser
+	c *countingSink
+}
+
+func (f *countedFile) Write(b []byte) (int, error) {
+	n, err := f.WriteCloser.Write(b)
+	f.c.n += int64(n)
+	return n, err
+}

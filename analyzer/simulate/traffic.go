@@ -44,7 +44,8 @@ type Options struct {
 	// the same delivery. Default 10,000.
 	FileRecords int
 
-	// Digests adds hourly digest files (without signatures, see docs of layout).
+	// Digests adds hourly digest files: a chain of hashes without signatures,
+	// which S3 keeps in the metadata of the object.
 	Digests bool
 
 	Level   int // gzip level, default 6
