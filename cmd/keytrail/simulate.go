@@ -16,12 +16,12 @@ func (a *app) simulateCommand() *cobra.Command {
 	return group(&cobra.Command{
 		Use:   "simulate",
 		Short: "Write CloudTrail logs that nobody has to worry about",
-	}, a.simulateTrafficCommand())
+	}, a.simulateTrafficCommand(), a.simulateIncidentCommand())
 }
 
-// trafficLine is what `keytrail simulate traffic --format json` prints.
-type trafficLine struct {
-	Type      string  `json:"type"` // "traffic"
+// simulatedLine is what the simulate commands print with --format json.
+type simulatedLine struct {
+	Type      string  `json:"type"` // "traffic" or "incident"
 	Folder    string  `json:"folder"`
 	Files     int64   `json:"files"`
 	Records   int64   `json:"records"`
@@ -72,11 +72,7 @@ The same options give the same bytes.`,
 			if err != nil {
 				return fmt.Errorf("simulate traffic in %s: %w", out, err)
 			}
-			return a.printTraffic(trafficLine{
-				Type: "traffic", Folder: out, Files: totals.Files, Records: totals.Records, KMS: totals.KMS,
-				RawBytes: totals.RawBytes, GzipBytes: totals.GzBytes,
-				Seconds: float64(time.Since(began).Milliseconds()) / 1000,
-			})
+			return a.printSimulated("traffic", out, totals, time.Since(began))
 		}),
 	}
 	flags := cmd.Flags()
@@ -101,10 +97,50 @@ The same options give the same bytes.`,
 	return cmd
 }
 
-func (a *app) printTraffic(t trafficLine) error {
+func (a *app) simulateIncidentCommand() *cobra.Command {
+	var (
+		o     simulate.IncidentOptions
+		out   string
+		force bool
+	)
+	cmd := &cobra.Command{
+		Use:   "incident --out DIR",
+		Short: "Write six weeks of a small company and the theft at their end",
+		Long: `Writes the story that fixtures/incident tells: the logs, the company's
+keytrail.yaml, README.md with what happened when, and expected.json with what a
+replay must find. The same seed gives the same bytes.`,
+		Example: `  keytrail simulate incident --out incident
+  keytrail replay --config incident/keytrail.yaml incident`,
+		Args: cobra.NoArgs,
+		RunE: a.does(func(*cobra.Command, []string) error {
+			if err := emptyFolder(out, force); err != nil {
+				return err
+			}
+			began := time.Now()
+			totals, err := simulate.Incident(o, simulate.Dir(out))
+			if err != nil {
+				return fmt.Errorf("write to %s: %w", out, err)
+			}
+			return a.printSimulated("incident", out, totals, time.Since(began))
+		}),
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&out, "out", "o", "", "`folder` to write into")
+	flags.BoolVar(&force, "force", false, "write into a folder that is not empty")
+	flags.Uint64Var(&o.Seed, "seed", simulate.IncidentSeed, "another `number` gives another incident of the same story")
+	mustFlag(cmd.MarkFlagRequired("out"))
+	mustFlag(cmd.MarkFlagDirname("out"))
+	return cmd
+}
+
+// printSimulated tells what was written.
+func (a *app) printSimulated(kind, folder string, totals simulate.Totals, took time.Duration) error {
 	if a.format == formatJSON {
 		lines := report.NewLines(a.stdout)
-		if err := lines.Write(t); err != nil {
+		if err := lines.Write(simulatedLine{
+			Type: kind, Folder: folder, Files: totals.Files, Records: totals.Records, KMS: totals.KMS,
+			RawBytes: totals.RawBytes, GzipBytes: totals.GzBytes, Seconds: float64(took.Milliseconds()) / 1000,
+		}); err != nil {
 			return err
 		}
 		return lines.Flush()
@@ -113,7 +149,7 @@ func (a *app) printTraffic(t trafficLine) error {
 		return nil
 	}
 	_, err := fmt.Fprintf(a.stdout, "%s: %d records (%d of KMS) in %d files, %.1f MiB inflated, %.1f MiB compressed, %.1f s\n",
-		report.Clean(t.Folder), t.Records, t.KMS, t.Files, mib(t.RawBytes), mib(t.GzipBytes), t.Seconds)
+		report.Clean(folder), totals.Records, totals.KMS, totals.Files, mib(totals.RawBytes), mib(totals.GzBytes), took.Seconds())
 	return err
 }
 
