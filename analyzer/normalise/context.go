@@ -120,7 +120,11 @@ func anyPairs(raw []byte, pairs []pair) ([]pair, bool) {
 			return -1
 		}
 		quoted := append(append([]byte{'"'}, name...), '"')
-		pairs = append(pairs, pair{text(quoted), text(raw[i:end])})
+		value := raw[i:end]
+		if value[0] == '{' || value[0] == '[' {
+			value = []byte(compact(value))
+		}
+		pairs = append(pairs, pair{text(quoted), text(value)})
 		return end
 	})
 	slices.SortStableFunc(pairs, func(a, b pair) int { return strings.Compare(a.name, b.name) })
