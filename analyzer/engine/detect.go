@@ -109,6 +109,7 @@ func (t *tick) run(ctx context.Context, d *analyzer.Detection) ([]analyzer.Findi
 	byID := map[string]*analyzer.Finding{}
 	var order []string
 	learned := 0
+	var merged []string
 	err = t.rows(ctx, "run it", query, func(columns []string, values []any) error {
 		row := make(Row, len(columns))
 		for i, c := range columns {
@@ -130,6 +131,7 @@ func (t *tick) run(ctx context.Context, d *analyzer.Detection) ([]analyzer.Findi
 		}
 		if old, ok := byID[f.ID]; ok {
 			merge(old, f)
+			merged = append(merged, f.ID)
 			return nil
 		}
 		byID[f.ID] = &f
@@ -152,15 +154,21 @@ func (t *tick) run(ctx context.Context, d *analyzer.Detection) ([]analyzer.Findi
 	for i := range findings {
 		slices.Sort(findings[i].EventIDs)
 		findings[i].EventIDs = slices.Compact(findings[i].EventIDs)
-		if d.EvidenceEvents == nil && len(findings[i].EventIDs) > 0 && d.Window == 0 {
-			findings[i].Count = max(findings[i].Count, int64(len(findings[i].EventIDs)))
+		if slices.Contains(merged, findings[i].ID) && len(findings[i].EventIDs) > 0 {
+			// The two copies of a cross-account call are one event.
+			if findings[i].Count, err = t.number(ctx, "count the calls", "select count(distinct case when shared_event_id <> '' then shared_event_id else event_id end)"+
+				" from control_all where event_id in "+inList(findings[i].EventIDs)); err != nil {
+				return nil, rerun, nil, err
+			}
 		}
 		if len(findings[i].EventIDs) > analyzer.MaxEventIDs {
 			findings[i].EventIDs = findings[i].EventIDs[:analyzer.MaxEventIDs]
 		}
 	}
 	var learning *Learning
-	if tooShort {
+	// A list of the organisation's accounts answers what some detections would
+	// otherwise have to learn.
+	if tooShort && (!moment.HasOrg || !strings.Contains(d.SQL, ":has_org")) {
 		learning = &Learning{
 			Detection: d.ID, Until: learnUntil, History: t.next.Now.Sub(t.next.HistoryStart),
 			Needed: learnUntil.Sub(t.next.HistoryStart), Findings: learned,

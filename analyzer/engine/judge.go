@@ -29,6 +29,9 @@ func (t *tick) loadSettings(ctx context.Context) error {
 	for _, r := range s.Regions {
 		insert("regions", quote(r))
 	}
+	for _, id := range s.OrganisationIDs {
+		insert("organisation_ids", quote(id))
+	}
 	for _, k := range s.Tier0 {
 		ref := settings.ParseKeyRef(k)
 		insert("tier0_keys", quote(ref.ARN), quote(ref.Alias), quote(ref.Account))
@@ -163,7 +166,14 @@ func (j *judge) judge(d *analyzer.Detection, f *analyzer.Finding) {
 	if f.Status != analyzer.FindingActive {
 		return
 	}
-	if rule := j.suppressed(d, f, tier0, aliases); rule != "" {
+	// The detection itself knows what only it can tell, as that a stranger is a
+	// partner.
+	rule, _ := f.Evidence["suppressed_by"].(string)
+	delete(f.Evidence, "suppressed_by")
+	if rule == "" {
+		rule = j.suppressed(d, f, tier0, aliases)
+	}
+	if rule != "" {
 		f.Status, f.Suppression = analyzer.FindingSuppressed, rule
 	}
 }

@@ -434,9 +434,9 @@ func (t *tick) afterUses(ctx context.Context) error {
 // regroupSQL joins the slice's roll-up rows with those of memory.
 const regroupSQL = `
 create table joined_uses as
-select window_start, account, region, event_name, lane, principal, is_person, key_arn, owner_copy,
+select window_start, account, region, event_name, lane, principal, is_person, key_arn, dest_key_arn, owner_copy,
        cast(sum(event_count) as bigint) as event_count, min(first_time) as first_time, max(last_time) as last_time
-from uses_5m group by window_start, account, region, event_name, lane, principal, is_person, key_arn, owner_copy;
+from uses_5m group by window_start, account, region, event_name, lane, principal, is_person, key_arn, dest_key_arn, owner_copy;
 drop table uses_5m; alter table joined_uses rename to uses_5m;
 create table joined_data as
 select window_start, account, region, principal, is_person, lane, data_kind, data_arn, key_arn,

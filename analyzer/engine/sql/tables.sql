@@ -2,7 +2,8 @@
 
 create table uses_5m (
   window_start timestamp, account varchar, region varchar, event_name varchar, lane varchar, principal varchar,
-  is_person boolean, key_arn varchar, owner_copy boolean, event_count bigint, first_time timestamp, last_time timestamp);
+  is_person boolean, key_arn varchar, dest_key_arn varchar, owner_copy boolean, event_count bigint, first_time timestamp,
+  last_time timestamp);
 
 create table data_5m (
   window_start timestamp, account varchar, region varchar, principal varchar, is_person boolean, lane varchar,
@@ -30,6 +31,7 @@ create table memory_names (key_arn varchar, alias_name varchar, first_time times
 create table organisation (account varchar, name varchar, sandbox boolean);
 create table partners (account varchar, name varchar);
 create table regions (region varchar);
+create table organisation_ids (org_id varchar);
 create table tier0_keys (key_arn varchar, alias_name varchar, account varchar);
 create table key_allow (key_arn varchar, alias_name varchar, account varchar, principal_pattern varchar);
 create table roles (kind varchar, principal_pattern varchar);

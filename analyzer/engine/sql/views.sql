@@ -8,7 +8,8 @@
 
 create view uses as
 select u.window_start, u.account, u.region, u.event_name, u.lane, u.principal, p.principal_type, p.principal_account,
-       p.principal_name, u.is_person, u.key_arn, split_part(u.key_arn, ':', 5) as key_account, u.owner_copy,
+       p.principal_name, u.is_person, u.key_arn, split_part(u.key_arn, ':', 5) as key_account, u.dest_key_arn,
+       case when u.dest_key_arn = '' then '' else split_part(u.dest_key_arn, ':', 5) end as dest_key_account, u.owner_copy,
        u.event_count, u.first_time, u.last_time
 from uses_5m u
 join principals p on p.principal = u.principal;
