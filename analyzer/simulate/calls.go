@@ -290,16 +290,6 @@ func (s *scribe) retireGrant(at int64, p *place, by *caller, k *key, g *grant) {
 	s.out(&s.c)
 }
 
-func (s *scribe) revokeGrant(at int64, p *place, by *caller, k *key, g *grant) {
-	s.begin(at, p, by, kmsSource, "RevokeGrant")
-	s.put(`{"keyId":"`, k.arn, `","grantId":"`, g.idText(), `"}`)
-	s.c.params = s.params
-	s.answer(`{"keyId":"`, k.arn, `"}`)
-	s.c.key = k
-	s.c.write = true
-	s.out(&s.c)
-}
-
 func (s *scribe) putKeyPolicy(at int64, p *place, by *caller, k *key, policy string) {
 	s.begin(at, p, by, kmsSource, "PutKeyPolicy")
 	s.put(`{"keyId":"`, k.id, `","policyName":"default","policy":`)

@@ -122,5 +122,3 @@ func (c *clinic) customerKeys() []*key {
 func (c *clinic) secretARN(n int) string {
 	return "arn:aws:secretsmanager:eu-west-1:" + clinicProduction + ":secret:" + c.secretNames[n]
 }
-
-func roleARN(account, name string) string { return "arn:aws:iam::" + account + ":role/" + name }

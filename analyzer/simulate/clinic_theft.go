@@ -78,8 +78,12 @@ func (t *story) probe() {
 		}
 	}
 	for _, try := range [][2]string{
-		{"CreateGrant", "create-grant"}, {"PutKeyPolicy", "put-key-policy"}, {"PutKeyPolicy", "put-key-policy"},
-		{"DisableKey", "disable-key"}, {"ScheduleKeyDeletion", "schedule-key-deletion"}, {"ReplicateKey", "replicate-key"},
+		{"CreateGrant", "create-grant"},
+		{"PutKeyPolicy", "put-key-policy"},
+		{"PutKeyPolicy", "put-key-policy"},
+		{"DisableKey", "disable-key"},
+		{"ScheduleKeyDeletion", "schedule-key-deletion"},
+		{"ReplicateKey", "replicate-key"},
 	} {
 		deny(try[0], try[1], t.patients, noResourcePolicy+"kms:"+try[0]+" action")
 	}

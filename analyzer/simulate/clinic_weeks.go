@@ -60,14 +60,14 @@ func (t *story) times(hour time.Time, mean float64) []int64 {
 
 // service is a direct call of a service's role from one of its two machines.
 func (t *story) service(r *role, at int64, agent string) *caller {
-	instance := mix(t.seed, text(r.arn), uint64(t.r.IntN(2)))
+	instance := mix(t.seed, text(r.arn), bits(t.r.IntN(2)))
 	since := login(at, instance)
 	return &caller{
 		who: identity{
 			kind: assumedRole, role: r, sessions: taskSession, instance: instance,
-			login: mix(instance, uint64(since)), since: since,
+			login: mix(instance, bits(since)), since: since,
 		},
-		private: uint32(instance)&0x3f3fff | 1, vpce: t.west.vpce, agent: agent, tls: true,
+		private: privateAddress(instance), vpce: t.west.vpce, agent: agent, tls: true,
 	}
 }
 
@@ -77,7 +77,7 @@ func (t *story) session(r *role, name string, at int64, ip, agent string) *calle
 	return &caller{
 		who: identity{
 			kind: assumedRole, role: r, session: name,
-			login: mix(t.seed, text(r.arn), text(name), uint64(since)), since: since,
+			login: mix(t.seed, text(r.arn), text(name), bits(since)), since: since,
 		},
 		ip: ip, agent: agent, tls: true,
 	}
@@ -90,7 +90,7 @@ func (t *story) support(at int64) *caller {
 	return &caller{
 		who: identity{
 			kind: assumedRole, role: t.supportTools, sessions: instanceSession, instance: instance,
-			login: mix(instance, uint64(since)), since: since, ec2: true,
+			login: mix(instance, bits(since)), since: since, ec2: true,
 		},
 		ip: "198.51.100.20", agent: agentPython, tls: true,
 	}
@@ -102,7 +102,7 @@ func asService(name string) *caller {
 
 func (t *story) secretContext(n int) {
 	t.s.context("SecretARN", t.secretARN(n))
-	t.s.also("SecretVersionId", uuidText(mix(t.seed, 87, uint64(n))))
+	t.s.also("SecretVersionId", uuidText(mix(t.seed, 87, bits(n))))
 }
 
 // readSecret is GetSecretValue and the Decrypt that it brings.
@@ -267,7 +267,7 @@ func (t *story) claims(at int64) {
 // trailFile is CloudTrail's data key for the log file of the hour.
 func (t *story) trailFile(hour time.Time) {
 	at := hour.Unix() + 3590
-	object := appendObjectKey(nil, "", clinicProduction, "eu-west-1", hour.Add(time.Hour+delivery), mix(t.seed, uint64(at)))
+	object := appendObjectKey(nil, "", clinicProduction, "eu-west-1", hour.Add(time.Hour+delivery), mix(t.seed, bits(at)))
 	t.s.context("aws:cloudtrail:arn", "arn:aws:cloudtrail:eu-west-1:", clinicProduction, ":trail/", clinicTrail)
 	t.s.also("aws:s3:arn", "arn:aws:s3:::example-clinic-trail/", string(object))
 	t.s.share()
@@ -472,8 +472,8 @@ func (t *story) events() {
 	for i, hours := range []int{9, 83, 170, 250, 338, 431, 506, 590, 677, 769, 850, 921} {
 		at := monday.Add(time.Duration(hours)*time.Hour + 17*time.Minute).Unix()
 		cli := t.session(t.onCall, onCallPerson, at, "192.0.2.17", agentCLI+"secretsmanager.get-secret-value")
-		for n := range 2 + i%2 {
-			t.readSecret(at+int64(n*90), cli, []int{0, 8, 3}[n])
+		for n, secret := range []int{0, 8, 3}[:2+i%2] {
+			t.readSecret(at+int64(n*90), cli, secret)
 		}
 		if i%3 == 0 {
 			console := t.session(t.onCall, onCallPerson, at, "192.0.2.17", agentBrowser)

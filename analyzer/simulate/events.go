@@ -65,7 +65,7 @@ func (g *traffic) launches(j job) {
 		since := login(at, p.number)
 		g.by = caller{who: identity{
 			kind: assumedRole, role: p.account.scaling, session: "AutoScaling",
-			login: mix(p.number, 8, uint64(since)), since: since,
+			login: mix(p.number, 8, bits(since)), since: since,
 		}}
 		by := g.by.forward("autoscaling.amazonaws.com")
 		gr := grantOf(instance)
@@ -149,14 +149,14 @@ func (g *traffic) sharedCopies(j job) {
 // sharedCall derives the call from what both sides know, and writes one side.
 func (g *traffic) sharedCall(j job, from, to *place, n uint64, owner bool) {
 	h := mix(g.run.o.Seed, from.number, to.number, j.index, n)
-	at := j.from + int64(h%uint64(j.to-j.from))
-	app := int(h >> 20 % uint64(len(from.account.apps)))
+	at := j.from + int64(h%bits(j.to-j.from))
+	app := int(h>>20&0xffff) % len(from.account.apps)
 	since := login(at, h>>32%4)
 	by := &g.by
 	*by = caller{ip: natAddress(from.account.number), agent: appAgents[app%len(appAgents)], tls: true}
 	by.who = identity{
 		kind: assumedRole, role: from.account.apps[app], session: from.account.functions[app],
-		login: mix(text(from.account.id), uint64(app), uint64(since)), since: since, account: from.account.id,
+		login: mix(text(from.account.id), bits(app), bits(since)), since: since, account: from.account.id,
 	}
 	g.s.sharedA, g.s.sharedB = mix(h, 1), mix(h, 2)
 	g.s.requestA, g.s.requestB = mix(h, 3), mix(h, 4)

@@ -106,7 +106,7 @@ func (t *story) deliver(sink Sink) (Totals, error) {
 	for s, list := range files {
 		sort.SliceStable(list, func(i, j int) bool { return list[i].at < list[j].at })
 		b := Batch{Name: string(appendObjectKey(nil, "", s.recipient, s.region,
-			time.Unix((s.hour+1)*3600, 0).UTC().Add(delivery), mix(t.seed, text(s.recipient), text(s.region), uint64(s.hour))))}
+			time.Unix((s.hour+1)*3600, 0).UTC().Add(delivery), mix(t.seed, text(s.recipient), text(s.region), bits(s.hour))))}
 		for _, e := range list {
 			b.Records = append(b.Records, e.raw)
 		}
@@ -134,11 +134,12 @@ func (t *story) pages(sink Sink, totals Totals) error {
 	if err != nil {
 		return fmt.Errorf("expected.json: %w", err)
 	}
+	expected = append(expected, '\n')
 	facts := t.facts(totals)
 	for _, page := range []struct{ name, text string }{
 		{"README.md", incidentPage}, {"keytrail.yaml", incidentSettings}, {"expected.json", ""},
 	} {
-		body := append(expected, '\n')
+		body := expected
 		if page.text != "" {
 			tmpl, err := template.New(page.name).Option("missingkey=error").Parse(page.text)
 			if err != nil {

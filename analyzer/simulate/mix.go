@@ -65,11 +65,11 @@ func login(at int64, salt uint64) int64 {
 // roleCaller is a direct call of a service's role from one of its instances.
 func (g *traffic) roleCaller(p *place, at int64, app int) *caller {
 	r := p.account.apps[app]
-	instance := mix(p.number, uint64(app), uint64(g.r.skewed(6)))
+	instance := mix(p.number, bits(app), bits(g.r.skewed(6)))
 	since := login(at, instance)
 	c := &g.by
 	*c = caller{agent: appAgents[app%len(appAgents)], tls: true}
-	c.who = identity{kind: assumedRole, role: r, instance: instance, login: mix(instance, uint64(since)), since: since}
+	c.who = identity{kind: assumedRole, role: r, instance: instance, login: mix(instance, bits(since)), since: since}
 	if app%3 == 0 { // on instances, the rest in containers
 		c.who.sessions = instanceSession
 		c.who.ec2 = true
@@ -78,7 +78,7 @@ func (g *traffic) roleCaller(p *place, at int64, app int) *caller {
 	}
 	if app%4 != 3 { // through the VPC endpoint
 		c.vpce = p.vpce
-		c.private = uint32(instance)&0x3f3fff | 1
+		c.private = privateAddress(instance)
 	} else {
 		c.ip = natAddress(p.account.number)
 	}
@@ -124,7 +124,7 @@ func (g *traffic) person(p *place, at int64, verb string) *caller {
 	g.by = caller{
 		who: identity{
 			kind: assumedRole, role: set, session: a.staff[who],
-			login: mix(salt, uint64(since)), since: since,
+			login: mix(salt, bits(since)), since: since,
 		},
 		ip: officeAddresses[int(salt%40)], tls: true,
 	}
@@ -147,7 +147,7 @@ func (g *traffic) cli(verb string) string {
 }
 
 func (g *traffic) tenant() {
-	g.digits = appendHex(g.digits[:0], uint64(g.r.skewed(400)), 4)
+	g.digits = appendHex(g.digits[:0], bits(g.r.skewed(400)), 4)
 	g.s.context("tenant", "t-", string(g.digits))
 }
 
@@ -200,7 +200,7 @@ func (g *traffic) bucketKey(p *place, at int64) {
 
 func (g *traffic) secretContext(p *place, n int) {
 	g.s.context("SecretARN", "arn:aws:secretsmanager:", p.region, ":", p.account.id, ":secret:", p.secrets[n])
-	v := mix(p.number, 11, uint64(n))
+	v := mix(p.number, 11, bits(n))
 	g.digits = appendUUID(g.digits[:0], v, mix(v))
 	g.s.also("SecretVersionId", string(g.digits))
 }
@@ -281,11 +281,11 @@ func (g *traffic) streamKey(p *place, at int64) {
 
 // volumeAttach is EC2 that uses the grant of an instance's volume.
 func (g *traffic) volumeAttach(p *place, at int64) {
-	instance := mix(p.number, 21, uint64(g.r.IntN(60)))
+	instance := mix(p.number, 21, bits(g.r.IntN(60)))
 	since := at - int64(g.r.IntN(60))
 	g.by = caller{who: identity{
 		kind: assumedRole, role: p.account.machines, sessions: instanceSession, instance: instance,
-		login: mix(instance, uint64(since)), since: since, ec2: true, invokedBy: awsInternal,
+		login: mix(instance, bits(since)), since: since, ec2: true, invokedBy: awsInternal,
 	}, ip: awsInternal, agent: awsInternal}
 	g.digits = appendHex(g.digits[:0], instance, 16)
 	g.s.context("aws:ebs:id", "vol-0", string(g.digits))
@@ -325,7 +325,7 @@ func (g *traffic) scannerLook(p *place, at int64) {
 	g.by = caller{
 		who: identity{
 			kind: assumedRole, role: p.account.scanner, session: "posture-scan",
-			login: mix(p.number, uint64(since)), since: since,
+			login: mix(p.number, bits(since)), since: since,
 		},
 		ip: natAddress(200), agent: agentScanner, tls: true,
 	}
@@ -340,7 +340,7 @@ func (g *traffic) recorderDenied(p *place, at int64) {
 	since := login(at, p.number)
 	g.by = caller{who: identity{
 		kind: assumedRole, role: p.account.config, session: "AWSConfig-Describe",
-		login: mix(p.number, 5, uint64(since)), since: since,
+		login: mix(p.number, 5, bits(since)), since: since,
 	}}
 	g.by.forward("config.amazonaws.com")
 	k := p.all[g.r.IntN(len(p.all))]
@@ -355,7 +355,7 @@ func (g *traffic) release(p *place, at int64) {
 		g.by = caller{
 			who: identity{
 				kind: assumedRole, role: p.account.deploy, session: "release",
-				login: mix(p.number, 6, uint64(since)), since: since,
+				login: mix(p.number, 6, bits(since)), since: since,
 			},
 			ip: natAddress(120), agent: agentGo, tls: true,
 		}

@@ -21,7 +21,7 @@ func (g *traffic) tool(p *place, at int64) *caller {
 	a := p.account
 	since := login(at, p.number)
 	g.by = caller{tls: true}
-	g.by.who = identity{kind: assumedRole, login: mix(p.number, 31, uint64(since)), since: since}
+	g.by.who = identity{kind: assumedRole, login: mix(p.number, 31, bits(since)), since: since}
 	switch g.r.IntN(6) {
 	case 0:
 		g.by.who.role, g.by.who.session = a.scanner, "posture-scan"
@@ -79,8 +79,12 @@ func (g *traffic) bucketSettings(p *place, at int64) {
 	by := g.tool(p, at)
 	bucket := p.buckets[g.r.IntN(len(p.buckets))]
 	calls := [...][2]string{
-		{"GetBucketAcl", "acl"}, {"GetBucketPolicy", "policy"}, {"GetBucketEncryption", "encryption"},
-		{"GetBucketLocation", "location"}, {"GetBucketVersioning", "versioning"}, {"GetBucketTagging", "tagging"},
+		{"GetBucketAcl", "acl"},
+		{"GetBucketPolicy", "policy"},
+		{"GetBucketEncryption", "encryption"},
+		{"GetBucketLocation", "location"},
+		{"GetBucketVersioning", "versioning"},
+		{"GetBucketTagging", "tagging"},
 	}
 	what := calls[g.r.IntN(len(calls))]
 	g.s.begin(at, p, by, "s3.amazonaws.com", what[0])

@@ -12,7 +12,7 @@ type random struct {
 
 // newRandom seeds a stream by the run's seed and by what it is for.
 func newRandom(seed uint64, parts ...uint64) *random {
-	return &random{rand.New(rand.NewPCG(seed, mix(seed, parts...)))}
+	return &random{rand.New(rand.NewPCG(seed, mix(seed, parts...)))} //nolint:gosec // logs are made up again from their seed; no secret is drawn
 }
 
 // chance is true with probability p.
@@ -45,6 +45,11 @@ func text(s string) uint64 {
 		h = (h ^ uint64(s[i])) * 1099511628211
 	}
 	return h
+}
+
+// bits is a number as a part for mix, which hashes it: its sign means nothing.
+func bits[T int | int64](n T) uint64 {
+	return uint64(n)
 }
 
 // unit is a number in [0,1) that depends on the parts only.

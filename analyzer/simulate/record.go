@@ -161,6 +161,9 @@ func (i *identity) appendSession(dst []byte) []byte {
 	}
 }
 
+// privateAddress picks 10.x out of a number; never 0, which means none.
+func privateAddress(v uint64) uint32 { return uint32(v&0x3f3fff) | 1 }
+
 // appendIP writes the address that the record shows.
 func (c *caller) appendIP(dst []byte) []byte {
 	if c.private == 0 {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -134,7 +135,7 @@ func TestEveryRecordIsAsCloudTrailWritesIt(t *testing.T) {
 					kms++
 					names[r.Get("eventName").String()]++
 					name := r.Get("eventName").String()
-					writes := strings.Contains("CreateGrant RetireGrant PutKeyPolicy SynchronizeMultiRegionKey RotateKey", name)
+					writes := slices.Contains([]string{"CreateGrant", "RetireGrant", "PutKeyPolicy", "SynchronizeMultiRegionKey", "RotateKey"}, name)
 					require.Equal(t, !writes, r.Get("readOnly").Bool(), name)
 					if r.Get("errorCode").String() == "AccessDenied" {
 						require.Equal(t, "null", r.Get("requestParameters").Raw)

@@ -32,7 +32,7 @@ func run(out string, seed uint64) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s: %d records (%d of KMS) in %d files, %d bytes inflated, %d compressed\n",
+	_, err = fmt.Fprintf(os.Stdout, "%s: %d records (%d of KMS) in %d files, %d bytes inflated, %d compressed\n",
 		out, totals.Records, totals.KMS, totals.Files, totals.RawBytes, totals.GzBytes)
-	return nil
+	return err
 }
