@@ -149,7 +149,7 @@ func (g *traffic) sharedCopies(j job) {
 // sharedCall derives the call from what both sides know, and writes one side.
 func (g *traffic) sharedCall(j job, from, to *place, n uint64, owner bool) {
 	h := mix(g.run.o.Seed, from.number, to.number, j.index, n)
-	at := j.from + int64(h%bits(j.to-j.from))
+	at := j.from + int64(unit(h)*float64(j.to-j.from))
 	app := int(h>>20&0xffff) % len(from.account.apps)
 	since := login(at, h>>32%4)
 	by := &g.by
