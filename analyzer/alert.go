@@ -5,6 +5,7 @@ import "time"
 // Action is what an alert asks of the notifier.
 type Action string
 
+// What an alert can ask for, the strongest first.
 const (
 	ActionPage   Action = "page"   // critical and high: interrupts a person
 	ActionPost   Action = "post"   // medium: posted to the channel
@@ -15,6 +16,7 @@ const (
 // AlertState is where an alert is in its life.
 type AlertState string
 
+// The states of an alert.
 const (
 	AlertOpen         AlertState = "open"
 	AlertAcknowledged AlertState = "acknowledged"

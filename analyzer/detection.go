@@ -8,7 +8,9 @@ import (
 // DetectionStatus tells whether a detection may notify.
 type DetectionStatus string
 
+// The two states of a detection.
 const (
+	// DetectionActive may notify.
 	DetectionActive DetectionStatus = "active"
 	// DetectionStaged runs and records but never notifies.
 	DetectionStaged DetectionStatus = "staged"
@@ -17,6 +19,7 @@ const (
 // DetectionClass is the kind of question a detection asks.
 type DetectionClass string
 
+// The classes of the catalogue.
 const (
 	ClassEvent    DetectionClass = "S" // one event
 	ClassState    DetectionClass = "F" // remembered state

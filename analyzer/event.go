@@ -19,6 +19,7 @@ const (
 // Outcome is how a call ended.
 type Outcome string
 
+// How a call can end.
 const (
 	OutcomeOK     Outcome = "ok"      // no error code
 	OutcomeDenied Outcome = "denied"  // access denied by some policy

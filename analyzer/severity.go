@@ -6,6 +6,7 @@ import "fmt"
 // medium is posted, low and info go to the daily digest.
 type Severity int
 
+// The severities, from the least.
 const (
 	Info Severity = iota
 	Low

@@ -84,7 +84,6 @@ type tick struct {
 	controlObjects, usesObjects []analyzer.Object
 	counts                      Counts
 	present                     map[analyzer.EventName]bool
-	historyStart                time.Time
 }
 
 // Tick analyses one slice on top of the memory prev.

@@ -118,9 +118,7 @@ func (w *work) explainFinding(ctx context.Context, e *engine.Engine, m memory.Ma
 	if err != nil {
 		return err
 	}
-	for _, r := range rows {
-		x.Events = append(x.Events, r)
-	}
+	x.Events = append(x.Events, rows...)
 	if w.lines != nil {
 		line := struct {
 			Type    string           `json:"type"` // "explanation"

@@ -28,7 +28,7 @@ which had too little.`,
   keytrail replay --learn-until 2026-03-01 'AWSLogs/**/*.json.gz'
   aws cloudtrail lookup-events --output json | keytrail replay -
   keytrail replay --format json logs/ | jq 'select(.type == "alert")'`,
-		Args: cobra.MinimumNArgs(1),
+		Args: needPaths,
 		RunE: a.does(func(cmd *cobra.Command, args []string) error {
 			return a.replay(cmd.Context(), o, args)
 		}),
@@ -63,7 +63,7 @@ func (a *app) ingestCommand() *cobra.Command {
 		Short: "Write CloudTrail logs into a lake, to be analysed later",
 		Example: `  keytrail ingest --lake lake logs/
   keytrail analyze --lake lake`,
-		Args: cobra.MinimumNArgs(1),
+		Args: needPaths,
 		RunE: a.does(func(cmd *cobra.Command, args []string) (err error) {
 			started := time.Now()
 			if o.lake == "" {
@@ -120,4 +120,12 @@ and alerts that are new or have changed since they were last printed.`,
 	f.StringVar(&o.lake, "lake", "", "`folder` of the lake")
 	o.register(f)
 	return cmd
+}
+
+// needPaths asks for at least one path, in words.
+func needPaths(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return usagef("say what to read: %s PATH…, a file, a folder, a pattern or - for standard input", cmd.CommandPath())
+	}
+	return nil
 }
