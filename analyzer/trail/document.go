@@ -22,6 +22,9 @@ const (
 )
 
 const (
+	// maxRejects is how many rejects of one file are reported one by one: a
+	// file of a million broken things must not fill the disk with reports.
+	maxRejects = 1000
 	// resumeAhead is how far to look for the "eventVersion" behind a bracket.
 	resumeAhead = 64
 	// maxWaste and maxWasteRatio bound the bytes that are scanned again because
@@ -262,11 +265,10 @@ func (s *scan) cutOff(offset int64, reason string, data []byte) error {
 	if s.gaveUp {
 		return nil
 	}
-	s.gaveUp = true
 	if failure := s.window.failure(); failure != nil {
 		reason = describe(failure) + " (" + reason + ")"
 	}
-	return s.reject(offset, reason, data)
+	return s.giveUp(offset, reason, data)
 }
 
 // lost rejects what begins at offset, where brackets or quotes are missing,
@@ -294,9 +296,8 @@ func (s *scan) lost(offset int64, reason string, from int) error {
 			if s.fatal != nil {
 				return s.fatal
 			}
-			s.gaveUp = true
 			s.p = w.limit
-			return s.reject(offset, reason+"; the rest of the file is given up", s.cutHead)
+			return s.giveUp(offset, reason+"; the rest of the file is given up", s.cutHead)
 		}
 		from = s.p + ahead
 		found = s.resumption(from, w.end)
@@ -305,10 +306,10 @@ func (s *scan) lost(offset int64, reason string, from int) error {
 	// that nobody can make a file of which each byte costs thousands.
 	s.wasted += int64(max(0, w.limit-found))
 	if s.wasted > maxWaste+maxWasteRatio*w.offset(found) {
-		s.gaveUp = true
+		w.restart(w.end)
+		w.err = io.EOF
 		s.start, s.p = -1, w.end
-		w.limit, w.err = w.end, io.EOF
-		return s.reject(offset, reason+"; so much is broken that the rest of the file is given up", s.cutHead)
+		return s.giveUp(offset, reason+"; so much is broken that the rest of the file is given up", s.cutHead)
 	}
 	w.restart(found)
 	s.start, s.p, s.resumed = -1, found, true
@@ -455,10 +456,27 @@ func (s *scan) notCloudTrail(offset int64, data []byte) {
 	}
 }
 
-// reject counts and reports what could not be read.
+// giveUp rejects the rest of the file. This is always reported.
+func (s *scan) giveUp(offset int64, reason string, data []byte) error {
+	s.gaveUp = true
+	s.counts.Records.Read++
+	s.counts.Records.Rejected++
+	return s.report(offset, reason, data)
+}
+
+// reject counts what could not be read, and reports it unless there was too
+// much of it already.
 func (s *scan) reject(offset int64, reason string, data []byte) error {
 	s.counts.Records.Read++
 	s.counts.Records.Rejected++
+	if s.counts.Records.Rejected > maxRejects {
+		s.unlisted, s.unlistedAt = s.unlisted+1, max(s.unlistedAt, offset)
+		return nil
+	}
+	return s.report(offset, reason, data)
+}
+
+func (s *scan) report(offset int64, reason string, data []byte) error {
 	if s.handler.Reject == nil {
 		return nil
 	}

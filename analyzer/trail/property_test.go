@@ -207,6 +207,55 @@ func requireSane(t require.TestingT, data []byte) {
 	}
 }
 
+// requireRecordAsEncodingJSON reads one record and compares with what
+// encoding/json says about it.
+func requireRecordAsEncodingJSON(t require.TestingT, text []byte) {
+	var r map[string]json.RawMessage
+	if len(text) == 0 || text[0] != '{' || !utf8.Valid(text) || json.Unmarshal(text, &r) != nil || bytes.Count(text, []byte("[")) > 100 || bytes.Count(text, []byte("{")) > 100 {
+		return
+	}
+	word := func(key string) (s string) {
+		_ = json.Unmarshal(r[key], &s)
+		return s
+	}
+	source, name := word("eventSource"), word("eventName")
+	if source == "" || name == "" {
+		return
+	}
+	reader := trail.Reader{Filter: onlyKMS}
+	out := try(t, &reader, "x", strings.NewReader(records(rec("before"), string(text), rec("after"))))
+	c := out.counts.Records
+	require.EqualValues(t, 3, c.Read, "%q", text)
+	switch {
+	case source != "kms.amazonaws.com":
+		require.EqualValues(t, 1, c.NotOfInterest, "%q", text)
+	case word("eventTime") == "":
+		require.EqualValues(t, 1, c.Rejected, "%q", text)
+	default:
+		require.EqualValues(t, 3, c.Kept, "%q", text)
+		require.Equal(t, string(text), out.data[1])
+	}
+}
+
+func FuzzRecordIsTakenAsEncodingJSONTakesIt(f *testing.F) {
+	f.Add([]byte(rec("a")))
+	f.Add([]byte(recOf("s3.amazonaws.com", "GetObject", "a")))
+	f.Add([]byte(`{"eventSource":"s3","eventName":"b","eventTime":"c","x":[{"eventSource":"kms.amazonaws.com"}],"\u0065ventSource":"kms.amazonaws.com"}`))
+	f.Add([]byte(`{"x":"\\","eventSource" : "kms.amazonaws.com","y":"\"eventSource\":","eventName":"eventSource","eventName":"b","eventTime":"c"}`))
+	f.Fuzz(func(t *testing.T, text []byte) { requireRecordAsEncodingJSON(t, text) })
+}
+
+func TestRecordsAreTakenAsEncodingJSONTakesThem(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := []byte(genRecord("id").Draw(t, "record"))
+		for range rapid.IntRange(0, 3).Draw(t, "mutations") {
+			at := rapid.IntRange(0, len(text)-1).Draw(t, "at")
+			text[at] = rapid.SampledFrom([]byte(`{}[]",:\ eSN`)).Draw(t, "byte")
+		}
+		requireRecordAsEncodingJSON(t, text)
+	})
+}
+
 func FuzzReadAnything(f *testing.F) {
 	for _, seed := range []string{
 		records(rec("a"), rec("b")), rec("a") + "\n" + rec("b"), "[" + rec("a") + "]", envelope(rec("a")), lookup(rec("a"), rec("b")), gz(records(rec("a"))),

@@ -32,6 +32,8 @@ type Record struct {
 type Handler struct {
 	Record func(*Record) error
 	// Reject is told of what could not be read. Reject.Record is cut at 64 KiB.
+	// Of one file, 1,000 rejects are told; a last one gives the number of the
+	// others.
 	Reject func(analyzer.Reject) error
 	// Done is called after each file with its counts.
 	Done func(file string, counts Counts) error
@@ -70,6 +72,5 @@ func (r *Reader) scan(h Handler) *scan {
 func (r *Reader) release(s *scan) {
 	s.handler = Handler{}
 	s.source.release()
-	s.shrink()
 	r.scans.Put(s)
 }

@@ -476,6 +476,37 @@ func TestWhatIsTooLargeIsRejectedWithoutBeingHeld(t *testing.T) {
 	}
 }
 
+func TestDamageEverywhereCostsABoundedAmount(t *testing.T) {
+	for name, unit := range map[string]string{
+		"records that swallow all that follows":  `{"eventVersion":1,`,
+		"records without a quote":                `{"eventVersion":",`,
+		"records that are empty":                 `{},`,
+		"records that are broken in themselves":  `{"eventVersion":},`,
+		"records with a bracket of another kind": `{"eventVersion":1],`,
+		"elements that are none":                 `!,`,
+		"elements that are no objects":           `1,`,
+		"brackets":                               `[{`,
+		"lines of nothing":                       "{\n",
+		"lines of text":                          "x\n{}\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, head := range []string{`{"Records":[`, "{}\n" + rec("a") + "\n"} {
+				const size = 4 << 20
+				reader := trail.Reader{}
+				out := try(t, &reader, "x", io.MultiReader(strings.NewReader(head), &repeated{unit: unit, total: size}))
+				require.NotEmpty(t, out.rejects)
+				require.LessOrEqual(t, len(out.rejects), 1002)
+				if name == "records that swallow all that follows" {
+					require.Contains(t, fmt.Sprint(out.rejects), "so much is broken")
+				}
+				if len(out.rejects) > 1000 {
+					require.Contains(t, out.rejects[len(out.rejects)-1].Reason, "more are rejected in this file")
+				}
+			}
+		})
+	}
+}
+
 func TestManyValuesInOneRecordAreRejected(t *testing.T) {
 	reader := trail.Reader{}
 	crowded := strings.Replace(rec("b"), `"list":[`, `"list":[`+strings.Repeat("1,", 2<<20), 1)

@@ -22,7 +22,7 @@ const (
 	// firstCheck is the size at which a record that is not at its end is looked
 	// at for a missing bracket, and again at each doubling: that finds the end
 	// of what can be trusted without reading anything more than twice.
-	firstCheck = 64 << 10
+	firstCheck = 16 << 10
 )
 
 // status is how the search for the end of a value ended.
@@ -78,6 +78,8 @@ type scan struct {
 	configs    int64
 	foreign    []analyzer.Reject
 	foreigners int64
+	unlisted   int64 // rejects that are counted but not reported
+	unlistedAt int64 // the offset of the last of them
 }
 
 // candidate is a quote that eventSource or eventName may follow, relative to
@@ -99,6 +101,7 @@ func (s *scan) file(ctx context.Context, name string, src io.Reader, how reading
 	s.hint, s.named = ParseObjectKey(name)
 	s.start, s.inArray, s.resumed, s.gaveUp = -1, false, false, false
 	s.containers, s.insights, s.digests, s.configs, s.foreigners = 0, 0, 0, 0, 0
+	s.unlisted, s.unlistedAt = 0, 0
 	s.foreign = nil
 	s.p, s.wasted = 0, 0
 
@@ -122,6 +125,7 @@ func (s *scan) file(ctx context.Context, name string, src io.Reader, how reading
 		err = s.handler.Done(name, s.counts)
 	}
 	s.ctx, s.window.src = nil, nil
+	s.shrink()
 	return s.counts, err
 }
 
@@ -195,6 +199,12 @@ func (s *scan) settle(verdict string) error {
 			}
 			c.Records.Read += more - 1
 			c.Records.Rejected += more - 1
+		}
+	}
+	if s.unlisted > 0 {
+		reason := fmt.Sprintf("%d more are rejected in this file and not listed; this is where the last one is", s.unlisted)
+		if err := s.report(s.unlistedAt, reason, nil); err != nil {
+			return err
 		}
 	}
 	switch {
@@ -504,6 +514,9 @@ func (s *scan) shrink() {
 	}
 	if cap(s.scratch) > windowKept {
 		s.scratch = nil
+	}
+	if len(s.window.buf) > max(windowKept, s.window.size) {
+		s.window.buf, s.window.blocks = nil, nil
 	}
 	s.foreign, s.syntax = nil, nil
 	s.record = Record{}

@@ -37,9 +37,8 @@ func (w *window) reset(src io.Reader) {
 	if w.size == 0 {
 		w.size = windowSize
 	}
-	if w.buf == nil || len(w.buf) > max(w.size, windowKept) {
+	if w.buf == nil {
 		w.buf = make([]byte, w.size+windowPad)
-		w.blocks = nil
 	}
 	w.src, w.err, w.base, w.end, w.limit, w.origin = src, nil, 0, 0, 0, 0
 	w.blocks, w.state = w.blocks[:0], jsonscan.State{}

@@ -195,9 +195,15 @@ func (v Value) Bool() (b, ok bool) {
 // Get returns the member of an object; the last one when the key is repeated,
 // as encoding/json does. It is Missing when there is none.
 func (v Value) Get(key string) (found Value) {
-	for m := v.Members(); m.Next(); {
-		if string(m.Key()) == key {
-			found = m.Value()
+	if v.Kind() != Object {
+		return Value{}
+	}
+	d := v.d
+	for i, end := v.i+1, d.nodes[v.i].next; i < end; i = d.nodes[i+1].next {
+		n := &d.nodes[i]
+		if int(n.end-n.start) == len(key)+2 && string(d.data[n.start+1:n.end-1]) == key ||
+			d.escaped && string(d.text(i)) == key {
+			found = Value{d, i + 1}
 		}
 	}
 	return found

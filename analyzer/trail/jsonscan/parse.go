@@ -43,7 +43,7 @@ func (d *Doc) parse(data []byte, blocks []Block, first int) error {
 		p      int
 		c      byte
 		end    int
-		at     int // for the blocks
+		at     uint // for the blocks
 		quotes uint64
 		reason string
 		lost   bool
@@ -67,18 +67,19 @@ value:
 		if p+1 >= n {
 			goto cut
 		}
-		at = first + p + 1
+		at = uint(first + p + 1)
 		quotes = ^blocks[at/BlockSize].String >> (at % BlockSize)
 		end = p + 1 + bits.TrailingZeros64(quotes)
 		if quotes == 0 {
-			end = nextQuote(blocks, at) - first
+			end = nextQuote(blocks, int(at)) - first
 		}
 		if end >= n {
 			goto cut
 		}
 		if closer {
-			if reason, at = checkString(data[p+1 : end]); reason != "" {
-				p += 1 + at
+			if problem, where := checkString(data[p+1 : end]); problem != "" {
+				p += 1 + where
+				reason = problem
 				lost = true
 				goto fail
 			}
@@ -196,18 +197,19 @@ key:
 	if p+1 >= n {
 		goto cut
 	}
-	at = first + p + 1
+	at = uint(first + p + 1)
 	quotes = ^blocks[at/BlockSize].String >> (at % BlockSize)
 	end = p + 1 + bits.TrailingZeros64(quotes)
 	if quotes == 0 {
-		end = nextQuote(blocks, at) - first
+		end = nextQuote(blocks, int(at)) - first
 	}
 	if end >= n {
 		goto cut
 	}
 	if closer {
-		if reason, at = checkString(data[p+1 : end]); reason != "" {
-			p += 1 + at
+		if problem, where := checkString(data[p+1 : end]); problem != "" {
+			p += 1 + where
+			reason = problem
 			lost = true
 			goto fail
 		}
