@@ -8,6 +8,7 @@ import (
 // ActionKind says what a KMS action is for.
 type ActionKind string
 
+// The kinds of actions.
 const (
 	ActionUse   ActionKind = "use"   // works with data: decrypts, encrypts, signs
 	ActionGrant ActionKind = "grant" // hands the use on to others

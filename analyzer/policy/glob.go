@@ -95,9 +95,9 @@ func meet(patterns ...string) (string, bool) {
 		next := at
 		moved := false
 		for k, p := range patterns {
-			switch c := p[at[k]]; {
-			case c == '*':
-			case c == '?' || c == choice:
+			switch p[at[k]] {
+			case '*':
+			case '?', choice:
 				next[k]++
 				moved = true
 			default:

@@ -64,6 +64,7 @@ func (s *Statement) Name() string {
 // PrincipalKind is the kind of an entry in Principal.
 type PrincipalKind string
 
+// The kinds of entries. PrincipalAny is "*" alone or under AWS.
 const (
 	PrincipalAny       PrincipalKind = "*" // everyone
 	PrincipalAWS       PrincipalKind = "AWS"

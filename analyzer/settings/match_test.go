@@ -55,14 +55,14 @@ func TestMatchAgreesWithARegularExpression(t *testing.T) {
 func TestLikeMeansInSQLWhatMatchMeans(t *testing.T) {
 	db, err := sql.Open("duckdb", "")
 	require.NoError(t, err)
-	defer db.Close()
-	like, err := db.Prepare(`select ?::varchar like ?::varchar escape '\'`)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	like, err := db.PrepareContext(t.Context(), `select ?::varchar like ?::varchar escape '\'`)
 	require.NoError(t, err)
-	defer like.Close()
+	t.Cleanup(func() { require.NoError(t, like.Close()) })
 	rapid.Check(t, func(t *rapid.T) {
 		pattern, s := text.Draw(t, "pattern"), text.Draw(t, "s")
 		var got bool
-		require.NoError(t, like.QueryRow(s, settings.Like(pattern)).Scan(&got))
+		require.NoError(t, like.QueryRowContext(t.Context(), s, settings.Like(pattern)).Scan(&got))
 		require.Equal(t, settings.Match(pattern, s), got, "%q like %q", s, settings.Like(pattern))
 	})
 }

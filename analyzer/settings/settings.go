@@ -112,7 +112,7 @@ func Discover(getenv func(string) string) string {
 // Load reads the settings from a file. The error is Problems when the file is
 // there and wrong.
 func Load(path string, options ...Option) (*analyzer.Settings, error) {
-	text, err := os.ReadFile(path) //nolint:gosec // the user names it
+	text, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("read the settings: there is no file %s (named by --config or %s)", path, Variable)
 	}

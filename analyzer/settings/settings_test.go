@@ -21,7 +21,9 @@ import (
 // with a parameter of each type.
 var detections = []analyzer.Detection{
 	{ID: "KMS-D01", Params: map[string]any{"short_window_days": int64(7)}},
-	{ID: "KMS-D02"}, {ID: "KMS-D17"}, {ID: "KMS-U28"},
+	{ID: "KMS-D02"},
+	{ID: "KMS-D17"},
+	{ID: "KMS-U28"},
 	{ID: "KMS-G05", Params: map[string]any{"recreated_within": 10 * time.Minute}},
 	{ID: "KMS-X01", Params: map[string]any{"count": int64(1), "ratio": 1.5, "word": "x", "on": true, "within": time.Hour, "names": []string{}}},
 }
