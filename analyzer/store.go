@@ -37,6 +37,8 @@ type TickResult struct {
 type Range struct {
 	Detection string
 	From      time.Time
+	// Only, when set, leaves findings of any other status as they are.
+	Only FindingStatus
 }
 
 // Change tells what saving a finding did to the store.

@@ -124,11 +124,14 @@ func withdrawn(ctx context.Context, store Store, found []analyzer.Finding, rerun
 			if held[id] {
 				continue
 			}
-			held[id] = true // ranges of one detection may overlap
 			f, err := store.Finding(ctx, id)
 			if err != nil {
 				return nil, fmt.Errorf("withdraw a finding of %s: %w", r.Detection, err)
 			}
+			if r.Only != "" && f.Status != r.Only {
+				continue
+			}
+			held[id] = true // ranges of one detection may overlap
 			if f.Status != analyzer.FindingWithdrawn {
 				f.Status, f.Suppression = analyzer.FindingWithdrawn, ""
 				gone = append(gone, f)

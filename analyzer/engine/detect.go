@@ -25,7 +25,15 @@ func (t *tick) detect(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.next.Learning = nil
 	for _, d := range t.cfg.Detections {
+		if t.tooShort(d) {
+			t.next.Learning = append(t.next.Learning, d.ID)
+		} else if slices.Contains(t.prev.Learning, d.ID) {
+			// It has just learned enough: what it listed while learning goes, also
+			// when it has nothing to judge now.
+			res.Rerun = append(res.Rerun, analyzer.Range{Detection: d.ID, Only: analyzer.FindingLearning})
+		}
 		if !t.concerns(d) {
 			t.counts.DetectionsIdle++
 			continue
@@ -88,11 +96,15 @@ func (t *tick) moment(d *analyzer.Detection) Moment {
 	return m
 }
 
+// tooShort tells whether a baseline detection has too little history to judge.
+func (t *tick) tooShort(d *analyzer.Detection) bool {
+	return d.LearnDays > 0 && t.next.Now.Before(t.moment(d).LearnUntil)
+}
+
 // run executes one detection and turns its rows into findings.
 func (t *tick) run(ctx context.Context, d *analyzer.Detection) ([]analyzer.Finding, analyzer.Range, *Learning, error) {
 	rerun := analyzer.Range{Detection: d.ID}
 	moment := t.moment(d)
-	learnUntil := moment.LearnUntil
 	query, err := t.cfg.Render(d, moment)
 	if err != nil {
 		return nil, rerun, nil, err
@@ -101,11 +113,7 @@ func (t *tick) run(ctx context.Context, d *analyzer.Detection) ([]analyzer.Findi
 		query = "select * from (" + query + ") q where false"
 	}
 	rerun.From = t.frontier(query)
-	tooShort := d.LearnDays > 0 && t.next.Now.Before(learnUntil)
-	if d.LearnDays > 0 && !tooShort && t.prev.Now.Before(learnUntil) {
-		// It has just learned enough: what it listed while learning goes.
-		rerun.From = time.Time{}
-	}
+	tooShort := t.tooShort(d)
 	byID := map[string]*analyzer.Finding{}
 	var order []string
 	learned := 0
@@ -170,8 +178,8 @@ func (t *tick) run(ctx context.Context, d *analyzer.Detection) ([]analyzer.Findi
 	// otherwise have to learn.
 	if tooShort && (!moment.HasOrg || !strings.Contains(d.SQL, ":has_org")) {
 		learning = &Learning{
-			Detection: d.ID, Until: learnUntil, History: t.next.Now.Sub(t.next.HistoryStart),
-			Needed: learnUntil.Sub(t.next.HistoryStart), Findings: learned,
+			Detection: d.ID, Until: moment.LearnUntil, History: t.next.Now.Sub(t.next.HistoryStart),
+			Needed: moment.LearnUntil.Sub(t.next.HistoryStart), Findings: learned,
 		}
 	}
 	return findings, rerun, learning, nil

@@ -56,6 +56,10 @@ type Manifest struct {
 }
 
 // Dir is the memory of one lake.
+	// Learning are the detections that had too little history to judge. What
+	// they listed meanwhile goes when they have enough.
+	Learning []string `json:"learning,omitempty"`
+
 type Dir struct {
 	root string
 }
