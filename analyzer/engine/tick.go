@@ -75,6 +75,9 @@ type Slice struct {
 }
 
 // tick is the state of one run.
+	// Waiting is the time of the earliest event that is known to come in a later
+	// slice; zero when none is. It is not late then, however far this slice goes.
+	Waiting time.Time
 type tick struct {
 	*Engine
 	prev memory.Manifest
@@ -497,6 +500,10 @@ func (t *tick) fold(ctx context.Context) error {
 	dir, err := filepath.Abs(t.memoryDir(t.next.Generation))
 	if err != nil {
 		return fmt.Errorf("save memory: %w", err)
+	if w := t.in.Waiting; !w.IsZero() && w.Before(watermark) {
+		watermark = w
+	}
+	t.next.Watermark = later(t.prev.Watermark, watermark)
 	}
 	// A crash may have left a half-written folder of the same name.
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o750)); err != nil {

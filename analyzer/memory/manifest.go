@@ -38,6 +38,10 @@ type Manifest struct {
 	HistoryStart time.Time `json:"history_start"` // earliest event ever seen
 	Now          time.Time `json:"now"`           // newest event ever seen
 
+	// Watermark is the time before which no event was expected any more: one
+	// that comes now and is older is later than allowed.
+	Watermark time.Time `json:"watermark"`
+
 	// Events before these times are folded into what is remembered; those at or
 	// after them are kept one by one (control) or by 5 minutes (uses), because
 	// events that come late may still change what they mean.
@@ -52,14 +56,14 @@ type Manifest struct {
 	// is still in the inbox after a crash is known by its name here.
 	Consumed []string `json:"consumed"`
 
-	Late int64 `json:"late"` // events that came later than the allowed lateness, ever
-}
-
-// Dir is the memory of one lake.
 	// Learning are the detections that had too little history to judge. What
 	// they listed meanwhile goes when they have enough.
 	Learning []string `json:"learning,omitempty"`
 
+	Late int64 `json:"late"` // events that came later than the allowed lateness, ever
+}
+
+// Dir is the memory of one lake.
 type Dir struct {
 	root string
 }

@@ -100,7 +100,7 @@ func (a *Analysis) Run(ctx context.Context) (res Analyzed, err error) {
 	}
 	changed := map[string]analyzer.Alert{}
 	for i, objects := range slicesOf {
-		in := engine.Slice{Objects: objects, Forget: a.Forget && i == len(slicesOf)-1}
+		in := engine.Slice{Objects: objects, Forget: a.Forget && i == len(slicesOf)-1, Waiting: earliest(slicesOf[i+1:])}
 		tick, err := a.tick(ctx, e, &m, in)
 		if err != nil {
 			return res, err
@@ -123,6 +123,18 @@ func (a *Analysis) Run(ctx context.Context) (res Analyzed, err error) {
 		return cmp.Or(x.FirstTime.Compare(y.FirstTime), cmp.Compare(x.ID, y.ID))
 	})
 	return res, nil
+}
+
+// earliest is the time of the first event of the slices.
+func earliest(plan [][]analyzer.Object) (at time.Time) {
+	for _, objects := range plan {
+		for _, o := range objects {
+			if at.IsZero() || o.MinTime.Before(at) {
+				at = o.MinTime
+			}
+		}
+	}
+	return at
 }
 
 // ticked is the outcome of one tick.
