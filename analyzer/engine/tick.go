@@ -260,8 +260,7 @@ func (t *tick) loadControl(ctx context.Context) error {
 	}
 	t.counts.Kept += kept
 	t.counts.Duplicate += rows - kept
-	n, err := t.number(ctx, "count late events", "select count(*) from new_control where late")
-	if err != nil {
+	if err := t.countLate(ctx, "new_control", t.controlObjects); err != nil {
 		return err
 	}
 	t.counts.Late += n
@@ -349,12 +348,8 @@ func (t *tick) loadUses(ctx context.Context) error {
 	if err := t.exec(ctx, "read the uses of the slice", source); err != nil {
 		return err
 	}
-	if late != "false" && minTime(t.usesObjects).Before(t.prev.UsesFrom) {
-		n, err := t.number(ctx, "count late events", "select count(*) from new_uses where late")
-		if err != nil {
-			return err
-		}
-		t.counts.Late += n
+	if err := t.countLate(ctx, "new_uses", t.usesObjects); err != nil {
+		return err
 	}
 	if err := t.exec(ctx, "roll the uses up", "insert into uses_5m by name "+rollUpSQL); err != nil {
 		return err
@@ -367,6 +362,17 @@ func (t *tick) loadUses(ctx context.Context) error {
 
 func minTime(objects []analyzer.Object) time.Time {
 	m := objects[0].MinTime
+// countLate counts the new events that came later than allowed. What is folded
+// already is older still; what is not may have been counted in time, or not.
+func (t *tick) countLate(ctx context.Context, rows string, objects []analyzer.Object) error {
+	if !minTime(objects).Before(t.prev.Watermark) {
+		return nil
+	}
+	n, err := t.number(ctx, "count late events", "select count(*) from "+rows+" where event_time < "+timestamp(t.prev.Watermark))
+	t.counts.Late += n
+	return err
+}
+
 	for _, o := range objects {
 		if o.MinTime.Before(m) {
 			m = o.MinTime
@@ -494,16 +500,16 @@ func (t *tick) fold(ctx context.Context) error {
 	t.next.Hot = nil
 	for _, o := range append(append([]analyzer.Object{}, t.prev.Hot...), t.usesObjects...) {
 		if !o.MaxTime.Before(t.next.UsesFrom) {
+	if w := t.in.Waiting; !w.IsZero() && w.Before(watermark) {
+		watermark = w
+	}
+	t.next.Watermark = later(t.prev.Watermark, watermark)
 			t.next.Hot = append(t.next.Hot, o)
 		}
 	}
 	dir, err := filepath.Abs(t.memoryDir(t.next.Generation))
 	if err != nil {
 		return fmt.Errorf("save memory: %w", err)
-	if w := t.in.Waiting; !w.IsZero() && w.Before(watermark) {
-		watermark = w
-	}
-	t.next.Watermark = later(t.prev.Watermark, watermark)
 	}
 	// A crash may have left a half-written folder of the same name.
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o750)); err != nil {
