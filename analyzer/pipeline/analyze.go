@@ -217,8 +217,26 @@ func (a *Analysis) open(ctx context.Context) (*engine.Engine, error) {
 		LakeRoot: a.Lake.Root(), MemoryRoot: a.Memory.Root(), TempDir: a.TempDir,
 		MemoryLimit: a.MemoryLimit, Threads: a.Threads,
 		Settings: a.Settings, Detections: Enabled(a.Catalog, a.Settings), Render: a.render,
-		LearnUntil: a.LearnUntil, History: a.Lake.History, Step: a.Step,
+		LearnUntil: a.LearnUntil, History: a.history, Step: a.Step,
 	})
+}
+
+// history lists the objects that were analysed. Those that wait are not among
+// them: an event that two of them bring would else pass for seen in each.
+func (a *Analysis) history(ctx context.Context, table analyzer.Table, from, to time.Time) ([]analyzer.Object, error) {
+	objects, err := a.Lake.History(ctx, table, from, to)
+	if err != nil {
+		return nil, err
+	}
+	pending, err := a.Lake.Pending(ctx)
+	if err != nil {
+		return nil, err
+	}
+	waits := make(map[string]bool, len(pending))
+	for _, o := range pending {
+		waits[o.Path] = true
+	}
+	return slices.DeleteFunc(objects, func(o analyzer.Object) bool { return waits[o.Path] }), nil
 }
 
 func (a *Analysis) render(d *analyzer.Detection, at engine.Moment) (string, error) {
