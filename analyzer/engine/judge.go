@@ -92,6 +92,9 @@ func (t *tick) loadPatterns(ctx context.Context) error {
 			fmt.Fprintf(&b, "insert into key_allow values (%s, %s, %s, '');", quote(ref.ARN), quote(ref.Alias), quote(ref.Account))
 		}
 	}
+	if b.Len() == 0 {
+		return nil // nobody that the lists name was seen
+	}
 	return t.exec(ctx, "load the settings", b.String())
 }
 
