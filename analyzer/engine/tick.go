@@ -560,20 +560,22 @@ var memoryFiles = []struct{ table, file string }{
 
 // keepControlSQL keeps every control event at or after the frontier and, of
 // those before it, the ones that still say how things stand: the latest change
-// of each kind for a key and for a trail, the latest change of an alias, and
-// the grants that live.
+// of each kind for a key and for a trail, the latest that named a trail's bucket
+// or key, the latest change of an alias, and the grants that live.
 const keepControlSQL = `
 select %s, false as late from control_all where event_time >= %s
 union all by name
-select * exclude (rank_key, rank_alias, ended) replace (false as late) from (
+select * exclude (rank_key, rank_bucket, rank_log_key, rank_alias, ended) replace (false as late) from (
   select c.*,
-         row_number() over (partition by event_source, case when event_source = 'kms.amazonaws.com' then key_arn else trail_name end, event_name
+         row_number() over (partition by event_source, case when event_source = 'kms.amazonaws.com' then key_arn else account || ' ' || trail_name end, event_name
                             order by event_time desc, event_id desc) as rank_key,
          row_number() over (partition by account, region, alias_name, event_name in ('CreateAlias', 'UpdateAlias', 'DeleteAlias')
                             order by event_time desc, event_id desc) as rank_alias,
          exists (select 1 from control_all e where e.event_name in ('RevokeGrant', 'RetireGrant') and e.outcome = 'ok'
                  and e.grant_id = c.grant_id and e.event_time < %s) as ended
   from control_all c
+         row_number() over (partition by account, trail_name, trail_bucket <> '' order by event_time desc, event_id desc) as rank_bucket,
+         row_number() over (partition by account, trail_name, trail_kms_key <> '' order by event_time desc, event_id desc) as rank_log_key,
   where event_time < %s and outcome = 'ok' and event_source in ('kms.amazonaws.com', 'cloudtrail.amazonaws.com') and not read_only
 ) k
 where (rank_key = 1 and event_name <> 'CreateGrant' and (key_arn <> '' or trail_name <> ''))
@@ -582,6 +584,7 @@ where (rank_key = 1 and event_name <> 'CreateGrant' and (key_arn <> '' or trail_
 
 func later(a, b time.Time) time.Time {
 	if b.After(a) {
+   or (event_source = 'cloudtrail.amazonaws.com' and (rank_bucket = 1 and trail_bucket <> '' or rank_log_key = 1 and trail_kms_key <> ''))
 		return b
 	}
 	return a
