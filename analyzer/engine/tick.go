@@ -15,9 +15,12 @@ import (
 )
 
 // Windows that every detection fits in: how long an event must stay readable
-// one by one. Control events are few, so a day is cheap; uses are the mass.
+// one by one. A window that overlaps the one before it takes as long as both
+// together, for whether two of them are one finding depends on the events of
+// both: the longest are the days of KMS-G05, which begin every 12 hours. Control
+// events are few, so 36 hours are cheap; uses are the mass.
 const (
-	controlWindow = 24 * time.Hour
+	controlWindow = 36 * time.Hour
 	usesWindow    = time.Hour
 	// hoursKept is how far back the hourly counts go: 4 weeks to compare with,
 	// and one for what is late or open.
@@ -72,12 +75,12 @@ type Slice struct {
 	// Forget is set when nothing comes after this slice, as in the replay of a
 	// temporary lake: memory is then not saved.
 	Forget bool
-}
-
-// tick is the state of one run.
 	// Waiting is the time of the earliest event that is known to come in a later
 	// slice; zero when none is. It is not late then, however far this slice goes.
 	Waiting time.Time
+}
+
+// tick is the state of one run.
 type tick struct {
 	*Engine
 	prev memory.Manifest
@@ -263,7 +266,6 @@ func (t *tick) loadControl(ctx context.Context) error {
 	if err := t.countLate(ctx, "new_control", t.controlObjects); err != nil {
 		return err
 	}
-	t.counts.Late += n
 	if err := t.rows(ctx, "count events by source", "select event_source, count(*) from new_control group by event_source",
 		func(_ []string, v []any) error {
 			t.counts.EventsBySource[v[0].(string)] += v[1].(int64)
@@ -360,8 +362,6 @@ func (t *tick) loadUses(ctx context.Context) error {
 	return t.afterUses(ctx)
 }
 
-func minTime(objects []analyzer.Object) time.Time {
-	m := objects[0].MinTime
 // countLate counts the new events that came later than allowed. What is folded
 // already is older still; what is not may have been counted in time, or not.
 func (t *tick) countLate(ctx context.Context, rows string, objects []analyzer.Object) error {
@@ -373,6 +373,8 @@ func (t *tick) countLate(ctx context.Context, rows string, objects []analyzer.Ob
 	return err
 }
 
+func minTime(objects []analyzer.Object) time.Time {
+	m := objects[0].MinTime
 	for _, o := range objects {
 		if o.MinTime.Before(m) {
 			m = o.MinTime
@@ -477,6 +479,7 @@ const (
 // what its SQL reads.
 func (t *tick) frontier(sql string) time.Time {
 	f := time.Time{}
+	sql = comments.ReplaceAllString(sql, " ")
 	if readsControl.MatchString(sql) {
 		f = t.prev.ControlFrom
 	}
@@ -490,20 +493,22 @@ var (
 	readsControl = regexp.MustCompile(`\b(control_events|events|key_changes|trail_changes|grants)\b`)
 	readsUses    = regexp.MustCompile(`\b(uses|data_uses|use_hours|first_uses)\b`)
 	readsData    = regexp.MustCompile(`\bdata_uses\b`)
+	// What is written in a comment or a text is not read.
+	comments = regexp.MustCompile(`(?s)'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/`)
 )
 
 // fold moves what is settled into memory and writes the next generation.
 func (t *tick) fold(ctx context.Context) error {
 	watermark := t.next.Now.Add(-t.cfg.Settings.Lateness)
+	if w := t.in.Waiting; !w.IsZero() && w.Before(watermark) {
+		watermark = w
+	}
+	t.next.Watermark = later(t.prev.Watermark, watermark)
 	t.next.UsesFrom = later(t.prev.UsesFrom, watermark.Add(-usesWindow).Truncate(time.Hour))
 	t.next.ControlFrom = later(t.prev.ControlFrom, watermark.Add(-controlWindow).Truncate(time.Hour))
 	t.next.Hot = nil
 	for _, o := range append(append([]analyzer.Object{}, t.prev.Hot...), t.usesObjects...) {
 		if !o.MaxTime.Before(t.next.UsesFrom) {
-	if w := t.in.Waiting; !w.IsZero() && w.Before(watermark) {
-		watermark = w
-	}
-	t.next.Watermark = later(t.prev.Watermark, watermark)
 			t.next.Hot = append(t.next.Hot, o)
 		}
 	}
@@ -569,22 +574,22 @@ select * exclude (rank_key, rank_bucket, rank_log_key, rank_alias, ended) replac
   select c.*,
          row_number() over (partition by event_source, case when event_source = 'kms.amazonaws.com' then key_arn else account || ' ' || trail_name end, event_name
                             order by event_time desc, event_id desc) as rank_key,
+         row_number() over (partition by account, trail_name, trail_bucket <> '' order by event_time desc, event_id desc) as rank_bucket,
+         row_number() over (partition by account, trail_name, trail_kms_key <> '' order by event_time desc, event_id desc) as rank_log_key,
          row_number() over (partition by account, region, alias_name, event_name in ('CreateAlias', 'UpdateAlias', 'DeleteAlias')
                             order by event_time desc, event_id desc) as rank_alias,
          exists (select 1 from control_all e where e.event_name in ('RevokeGrant', 'RetireGrant') and e.outcome = 'ok'
                  and e.grant_id = c.grant_id and e.event_time < %s) as ended
   from control_all c
-         row_number() over (partition by account, trail_name, trail_bucket <> '' order by event_time desc, event_id desc) as rank_bucket,
-         row_number() over (partition by account, trail_name, trail_kms_key <> '' order by event_time desc, event_id desc) as rank_log_key,
   where event_time < %s and outcome = 'ok' and event_source in ('kms.amazonaws.com', 'cloudtrail.amazonaws.com') and not read_only
 ) k
 where (rank_key = 1 and event_name <> 'CreateGrant' and (key_arn <> '' or trail_name <> ''))
+   or (event_source = 'cloudtrail.amazonaws.com' and (rank_bucket = 1 and trail_bucket <> '' or rank_log_key = 1 and trail_kms_key <> ''))
    or (event_name in ('CreateAlias', 'UpdateAlias', 'DeleteAlias') and rank_alias = 1)
    or (event_name = 'CreateGrant' and grant_id <> '' and not ended)`
 
 func later(a, b time.Time) time.Time {
 	if b.After(a) {
-   or (event_source = 'cloudtrail.amazonaws.com' and (rank_bucket = 1 and trail_bucket <> '' or rank_log_key = 1 and trail_kms_key <> ''))
 		return b
 	}
 	return a
