@@ -50,7 +50,7 @@ known_buckets as (
   select
     t.account,
     t.event_id,
-    max_by(k.trail_bucket, k.event_time) as bucket_before
+    max_by(k.trail_bucket, row(k.event_time, k.event_id)) as bucket_before
   from tampering t
   join trail_changes k on k.account = t.account
     and k.trail_name = t.trail_name
@@ -63,7 +63,7 @@ known_keys as (
   select
     t.account,
     t.event_id,
-    max_by(k.trail_kms_key, k.event_time) as log_key_before
+    max_by(k.trail_kms_key, row(k.event_time, k.event_id)) as log_key_before
   from tampering t
   join trail_changes k on k.account = t.account
     and k.trail_name = t.trail_name

@@ -45,7 +45,7 @@ reimports as (
     d.account,
     d.event_id,
     min(i.event_time) as import_time,
-    min_by(i.principal, i.event_time) as importer
+    min_by(i.principal, row(i.event_time, i.event_id)) as importer
   from deletions d
   join control_events i on i.key_arn = d.key_arn
     and i.event_source = 'kms.amazonaws.com'

@@ -45,7 +45,8 @@ with scheduled as (
     and key_arn <> ''
 ),
 
--- Days on which the key did cryptographic work, up to the day of the event.
+-- Days on which the key did cryptographic work, up to the day of the event and
+-- no farther back than the history that "never used" takes.
 key_use as (
   select
     s.account,
@@ -55,6 +56,7 @@ key_use as (
   from scheduled s
   join key_use_days k on k.key_arn = s.key_arn
     and k.day <= cast(s.event_time as date)
+    and date_diff('day', k.day, cast(s.event_time as date)) <= :history_days
   group by s.account, s.event_id
 )
 

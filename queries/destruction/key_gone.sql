@@ -44,9 +44,9 @@ causes as (
     e.account,
     e.event_id,
     max(c.event_time) as cause_time,
-    max_by(c.principal, c.event_time) as cause_principal,
-    max_by(c.person, c.event_time) as cause_person,
-    max_by(c.event_id, c.event_time) as cause_event
+    max_by(c.principal, row(c.event_time, c.event_id)) as cause_principal,
+    max_by(c.person, row(c.event_time, c.event_id)) as cause_person,
+    max_by(c.event_id, row(c.event_time, c.event_id)) as cause_event
   from effects e
   join key_changes c on c.key_arn = e.key_arn
     and c.event_time <= e.event_time

@@ -35,7 +35,7 @@ with made as (
     coalesce(ca.ours and (ca.listed or ca.first_time <= g.event_time), false) or coalesce(ca.partner, false)
       or g.principal_account = g.key_account or g.principal_account = '' as caller_known,
     -- The key is ours when its account is, or when this is the owner's copy of the event.
-    coalesce(ka.ours, false) or g.key_account = g.account as key_ours
+    coalesce(ka.ours and (ka.listed or ka.first_time <= g.event_time), false) or g.key_account = g.account as key_ours
   from control_events g
   left join accounts ga on ga.account = g.grantee_account
   left join accounts ra on ra.account = g.retiring_account

@@ -59,8 +59,8 @@ before_change as (
   select
     c.account,
     c.event_id,
-    max_by(k.policy_accounts, k.event_time) as admitted_before,
-    max_by(k.event_id, k.event_time) as previous_event
+    max_by(k.policy_accounts, row(k.event_time, k.event_id)) as admitted_before,
+    max_by(k.event_id, row(k.event_time, k.event_id)) as previous_event
   from changes c
   join key_changes k on k.key_arn = c.key_arn
     and k.event_name in ('PutKeyPolicy', 'CreateKey', 'ReplicateKey')

@@ -67,7 +67,7 @@ calls as (
       'Decrypt', 'ReEncrypt', 'GenerateDataKey', 'GenerateDataKeyWithoutPlaintext', 'GenerateDataKeyPair',
       'GenerateDataKeyPairWithoutPlaintext', 'Encrypt', 'Sign', 'GenerateMac', 'DeriveSharedSecret', 'Decapsulate'
     )
-    and not (u.owner_copy and coalesce(a.ours, false))
+    and not (u.owner_copy and coalesce(a.ours and (a.listed or a.first_time <= u.first_time), false))
 ),
 
 -- A listed multi-Region id (mrk-…) means all its replicas.

@@ -87,7 +87,7 @@ recent as (
       'GenerateDataKeyPairWithoutPlaintext', 'Encrypt', 'DeriveSharedSecret', 'Decapsulate'
     )
     -- Our caller's own copy of a cross-account call tells it already.
-    and not (u.owner_copy and coalesce(a.ours, false))
+    and not (u.owner_copy and coalesce(a.ours and (a.listed or a.first_time <= u.first_time), false))
   group by s.principal, s.key_arn, s.lane, s.first_time
 ),
 

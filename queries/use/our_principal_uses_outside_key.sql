@@ -98,13 +98,14 @@ select
   cast(sum(c.event_count) as bigint) as event_count,
   array_agg(distinct c.event_id order by c.event_id) filter (where c.event_id is not null) as event_ids,
   case when :has_org then 'high' else 'medium' end as severity,
-  not :has_org and coalesce(f.first_time, min(c.first_time)) < :learn_until as learning,
+  not :has_org and least(coalesce(f.first_time, min(c.first_time)), min(c.first_time)) < :learn_until as learning,
   array_agg(distinct c.event_name order by c.event_name) as operations,
   array_agg(distinct c.lane order by c.lane) as lanes,
   max(case when c.is_person then 1 else 0 end) = 1 as is_person
 from outside c
 left join first_of_pair f on f.principal = c.principal and f.key_arn = c.key_arn
 where :has_org
+  -- New as of the hour: a grant may come long before the first use.
   or f.first_time is null
-  or date_trunc('hour', f.first_time) = c.hour_start
+  or date_trunc('hour', f.first_time) >= c.hour_start
 group by c.principal, c.key_arn, c.hour_start, f.first_time
