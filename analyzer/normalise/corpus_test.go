@@ -1,9 +1,10 @@
+//go:build corpus
+
 package normalise
 
 import (
 	"bufio"
 	"encoding/json"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,23 +16,23 @@ import (
 	"github.com/keytrail/keytrail/analyzer"
 )
 
-// corpus is where real logs lie, beside the repository.
-const corpus = "../../../shared/data"
-
-// requireCorpus demands the real logs, or that someone says they do without.
-func requireCorpus(t testing.TB) {
-	if os.Getenv("KEYTRAIL_NO_CORPUS") == "1" {
-		t.Log("KEYTRAIL_NO_CORPUS=1: events are NOT checked against real logs")
-		t.SkipNow()
+// corpus returns the folder of real logs, which are read where they lie and are
+// no part of the project.
+func corpus(t testing.TB) string {
+	t.Helper()
+	dir := os.Getenv("KEYTRAIL_CORPUS")
+	if dir == "" {
+		dir = "../../../shared/data"
 	}
-	_, err := os.Stat(corpus)
-	require.NoError(t, err, "the real logs are not at %s; to do without them, set KEYTRAIL_NO_CORPUS=1", corpus)
+	_, err := os.Stat(dir)
+	require.NoError(t, err, "the real logs are not there: set KEYTRAIL_CORPUS to their folder, or test without -tags corpus")
+	return dir
 }
 
 // realRecords calls f for each record of a set of real logs.
 func realRecords(t testing.TB, set string, f func(data []byte)) {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(corpus, set))
+	files, err := filepath.Glob(filepath.Join(corpus(t), set))
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
 	for _, name := range files {
@@ -57,8 +58,7 @@ func realRecords(t testing.TB, set string, f func(data []byte)) {
 	}
 }
 
-func TestEveryRealRecordIsNormalised(t *testing.T) {
-	requireCorpus(t)
+func TestCorpusRecordsAreAllNormalised(t *testing.T) {
 	n := New()
 	records, incomplete, withKey := 0, 0, 0
 	for _, set := range []string{"*/records.jsonl", "invictus-ir/CloudTrail/*.json"} {
@@ -108,8 +108,7 @@ func TestEveryRealRecordIsNormalised(t *testing.T) {
 	require.Greater(t, withKey, 350)
 }
 
-func TestTheInvictusIncidentIsSeenAsItWas(t *testing.T) {
-	requireCorpus(t)
+func TestCorpusShowsTheInvictusIncidentAsItWas(t *testing.T) {
 	n := New()
 	secrets, parameters := map[string]bool{}, map[string]bool{}
 	tampering := map[string]bool{}
@@ -135,35 +134,4 @@ func TestTheInvictusIncidentIsSeenAsItWas(t *testing.T) {
 	require.GreaterOrEqual(t, len(secrets), 20)
 	require.GreaterOrEqual(t, len(parameters), 40)
 	require.Equal(t, map[string]bool{"DeleteTrail": true, "PutEventSelectors": true}, tampering, "StopLogging failed each time")
-}
-
-// FuzzEvent feeds arbitrary bytes: no panic, no event that the lake or a
-// database could not hold, and the same event whatever the caches know.
-func FuzzEvent(f *testing.F) {
-	f.Add(recordOf(f, ""))
-	f.Add(recordOf(f, `"requestParameters": {"encryptionContext": {"b": "2", "a": "\u00e9\ud800"}}`))
-	f.Add(recordOf(f, `"eventName": "CreateGrant", "readOnly": false, "requestParameters": {"granteePrincipal": " x:", "operations": "[", "constraints": []}`))
-	f.Add(recordOf(f, `"eventSource": "cloudtrail.amazonaws.com", "eventName": "PutEventSelectors", "readOnly": "x", "requestParameters": {"eventSelectors": [[{}]], "advancedEventSelectors": {"fieldSelectors": 1}}`))
-	f.Add(recordOf(f, `"userIdentity": [], "resources": {}, "tlsDetails": 1, "additionalEventData": [[]], "errorCode": "AccessDenied", "errorMessage": "arn:aws:kms arn:aws:kms:::"`))
-	f.Add([]byte(`{"eventName":"a","eventSource":"b","eventTime":"2026-03-02T09:00:00Z","eventID":"\`))
-	f.Add([]byte(` { "eventTime" : 1772442000.25 , "eventName":"\n","eventSource":"` + "\xff" + `"} `))
-	n, other := New(WithPolicyJudge(func(*analyzer.Event) {})), New()
-	f.Fuzz(func(t *testing.T, data []byte) {
-		var first, again analyzer.Event
-		err := n.Event(data, Hint{}, &first)
-		if err != nil {
-			if !errors.Is(err, ErrIncomplete) {
-				t.Fatal(err)
-			}
-			return
-		}
-		if !json.Valid(data) {
-			return // the reader of records lets none of these through
-		}
-		checkText(t, &first)
-		for range 2 {
-			require.NoError(t, other.Event(data, Hint{}, &again))
-			require.Equal(t, first, again)
-		}
-	})
 }
