@@ -23,7 +23,7 @@ var detections = []analyzer.Detection{
 	{ID: "KMS-D01", Params: map[string]any{"short_window_days": int64(7)}},
 	{ID: "KMS-D02"},
 	{ID: "KMS-D17"},
-	{ID: "KMS-U28"},
+	{ID: "KMS-G04"},
 	{ID: "KMS-G05", Params: map[string]any{"recreated_within": 10 * time.Minute}},
 	{ID: "KMS-X01", Params: map[string]any{"count": int64(1), "ratio": 1.5, "word": "x", "on": true, "within": time.Hour, "names": []string{}}},
 }
@@ -42,13 +42,31 @@ func TestTheExampleLoads(t *testing.T) {
 	require.Equal(t, map[string]any{"recreated_within": 30 * time.Minute}, s.Detections["KMS-G05"].Params)
 	require.Equal(t, time.Date(2026, 3, 2, 8, 0, 0, 0, time.UTC), s.ChangeWindows[0].From)
 	require.Equal(t, time.Date(2026, 12, 31, 0, 0, 0, 0, time.UTC), s.Suppress[0].Until)
-	require.False(t, *s.Detections["KMS-U28"].Enabled)
+	require.False(t, *s.Detections["KMS-G04"].Enabled)
 	require.Equal(t, 7*24*time.Hour, s.Alerts.ReopenAfter)
 	require.Equal(t, map[string]string{"critical": "here", "high": "S0123456789"}, s.Slack.Mentions)
 
 	everything := reflect.ValueOf(*s)
 	for i := range everything.NumField() {
 		require.False(t, everything.Field(i).IsZero(), "the example leaves out %s", everything.Type().Field(i).Name)
+	}
+}
+
+func TestTheExampleNamesDetectionsOfTheCatalogue(t *testing.T) {
+	files, err := filepath.Glob("../../queries/*/*.sql")
+	require.NoError(t, err)
+	ids := map[string]bool{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for _, id := range regexp.MustCompile(`(?m)^id: (\S+)`).FindAllSubmatch(text, -1) {
+			ids[string(id[1])] = true
+		}
+	}
+	example, err := os.ReadFile("../../keytrail.example.yaml")
+	require.NoError(t, err)
+	for _, id := range regexp.MustCompile(`KMS-[A-Z][0-9]{2}`).FindAllString(string(example), -1) {
+		require.True(t, ids[id], "the example names %s, which the catalogue does not have", id)
 	}
 }
 
