@@ -3,29 +3,19 @@ package normalise
 import (
 	"hash/maphash"
 	"unsafe"
+
+	"github.com/keytrail/keytrail/analyzer/trail/jsonscan"
 )
 
 // Mass events repeat: the same session uses the same key for the same data,
 // thousands of times. So what a piece of a record means is remembered by its
 // bytes. All the caches here have a fixed size, whatever the logs say.
 
-const (
-	nearSlots = 1 << 12
-	doorSlots = 1 << 13
-
-	// A cache is emptied when it holds this many pieces or bytes of them: a log
-	// in which nothing repeats must not fill the memory.
-	cacheEntries = 1 << 14
-	cacheBytes   = 16 << 20
-	// Longer pieces do not repeat often enough to be worth keeping.
-	cachedPiece = 4 << 10
-)
-
 // interner gives equal text the same memory. A slot holds the last text that
 // fell on it, with what T was derived from it.
 type interner[T any] struct {
 	seed   maphash.Seed
-	slots  []interned[T]
+	slots  []interned[T] // a power of two
 	derive func(text string) T
 	once   interned[T]
 }
@@ -41,43 +31,6 @@ func newInterner[T any](seed maphash.Seed, bits int, derive func(string) T) *int
 	return &interner[T]{seed: seed, slots: make([]interned[T], 1<<bits), derive: derive}
 }
 
-// get returns the entry of the JSON value at data[i] and the offset behind it,
-// or -1 when it is malformed. last is the entry of the record before, which is
-// tried first, and is replaced. Values that are no strings are decoded and not
-// kept. The entry is valid until the next call.
-func (n *interner[T]) get(data []byte, i int, last **interned[T]) (*interned[T], int) {
-	if l := *last; l != nil && l.raw != "" && hasPrefix(data, i, l.raw) {
-		return l, i + len(l.raw)
-	}
-	end := skip(data, i)
-	if end < 0 {
-		return nil, -1
-	}
-	entry := n.of(data[i:end])
-	if entry != &n.once {
-		*last = entry
-	}
-	return entry, end
-}
-
-// of returns the entry of a whole JSON value.
-func (n *interner[T]) of(raw []byte) *interned[T] {
-	if raw[0] != '"' || len(raw) > 1<<10 {
-		n.once.text = text(raw)
-		n.once.value = n.derive(n.once.text)
-		return &n.once
-	}
-	slot := &n.slots[maphash.Bytes(n.seed, raw)&uint64(len(n.slots)-1)]
-	if slot.raw != string(raw) {
-		slot.raw = string(raw)
-		if slot.text = slot.raw[1 : len(slot.raw)-1]; !isPlain(slot.text) {
-			slot.text = text(raw)
-		}
-		slot.value = n.derive(slot.text)
-	}
-	return slot
-}
-
 // words is an interner for texts of which nothing is derived.
 type words = interner[struct{}]
 
@@ -85,146 +38,131 @@ func newWords(seed maphash.Seed, bits int) *words {
 	return newInterner(seed, bits, func(string) struct{} { return struct{}{} })
 }
 
-// hasPrefix tells whether data goes on with prefix at i.
-func hasPrefix(data []byte, i int, prefix string) bool {
-	return len(data)-i >= len(prefix) && string(data[i:i+len(prefix)]) == prefix
+// internable is the longest text, with its quotes, that is kept.
+const internable = 1 << 10
+
+// get returns the entry of a value, which is valid until the next call. Long
+// texts and values that are no strings are not kept.
+func (n *interner[T]) get(v jsonscan.Value) *interned[T] {
+	raw := v.Raw()
+	if len(raw) > internable || v.Kind() != jsonscan.String {
+		n.once.text = text(v)
+		n.once.value = n.derive(n.once.text)
+		return &n.once
+	}
+	slot := n.slot(maphash.Bytes(n.seed, raw))
+	if slot.raw != string(raw) {
+		slot.raw = string(raw)
+		if slot.text = slot.raw[1 : len(slot.raw)-1]; !isPlain(slot.text) {
+			slot.text = text(v)
+		}
+		slot.value = n.derive(slot.text)
+	}
+	return slot
 }
 
-// pieces remembers what objects and arrays mean.
-//
-// Finding the end of an object costs more than comparing it with one seen
-// before. So its first bytes, as many as a window is wide, choose a slot; when
-// a piece in it is what the record goes on with, the piece ends where the known
-// one ends, because a complete object cannot be the beginning of a longer one.
-// A window should reach to where pieces differ, but not past the end of a short
-// one; so there may be several. A piece is in the widest that it fills.
+// text returns a value as text, with the memory of an equal one.
+func (n *interner[T]) text(v jsonscan.Value) string {
+	if !given(v) {
+		return ""
+	}
+	return n.get(v).text
+}
+
+// intern gives a text the memory of an equal one.
+func (n *interner[T]) intern(s string) string {
+	slot := n.slot(maphash.String(n.seed, s))
+	if slot.raw != "" || slot.text != s {
+		// Entries made here have no raw form, so that no value finds them.
+		*slot = interned[T]{text: s}
+	}
+	return slot.text
+}
+
+func (n *interner[T]) slot(hash uint64) *interned[T] {
+	return &n.slots[hash&uint64(len(n.slots)-1)] //nolint:gosec // a length is not negative
+}
+
+// guess returns the entry of a value that often is the same as in the record
+// before: last, which is replaced when it is another.
+func (n *interner[T]) guess(v jsonscan.Value, last **interned[T]) *interned[T] {
+	if l := *last; l != nil && l.raw == string(v.Raw()) && l.raw != "" {
+		return l
+	}
+	entry := n.get(v)
+	if entry != &n.once {
+		*last = entry
+	}
+	return entry
+}
+
+const (
+	// A cache has ways times cacheSets pieces at most.
+	ways      = 4
+	cacheSets = 1 << 12
+	doorSlots = 1 << 13
+	// Longer pieces do not repeat often enough to be worth keeping.
+	cachedPiece = 8 << 10
+)
+
+// pieces remembers what objects and lists mean, by the hash of their bytes. The
+// hash has 64 bits and a random seed, and is compared with four others each
+// time: in 10^12 pieces, one is taken for another with a chance of 1 in 5
+// million, and nobody can bring that about who does not know the seed.
 type pieces[T any] struct {
-	seed    maphash.Seed
-	parse   func(raw []byte) T
-	windows []window[T] // widest first
-
-	known map[uint64]*piece[T]
-	bytes int
-	door  [doorSlots]uint64 // hashes seen once: a piece is kept when it comes again
-	once  T
+	seed   maphash.Seed
+	parse  func(v jsonscan.Value) T
+	sets   []set[T]
+	door   []uint64 // hashes seen once: a piece is kept when it comes again
+	victim uint64
+	once   T
 }
 
-type piece[T any] struct {
-	raw   string
-	value T
+// set is one line of memory on most machines.
+type set[T any] struct {
+	hashes [ways]uint64
+	values [ways]*T
 }
 
-// window finds pieces by their first bytes.
-type window[T any] struct {
-	width int
-	slots []near[T]
-
-	found *near[T] // the slot for what is being looked for
-	tag   uint64   // and its hash
+func newPieces[T any](seed maphash.Seed, parse func(jsonscan.Value) T) *pieces[T] {
+	return &pieces[T]{seed: seed, parse: parse, sets: make([]set[T], cacheSets), door: make([]uint64, doorSlots)}
 }
 
-// near is a slot with room for two pieces that begin alike. The hashes stand
-// beside them so that a miss touches no other memory.
-type near[T any] struct {
-	tags   [2]uint64
-	pieces [2]*piece[T]
-}
-
-func newPieces[T any](seed maphash.Seed, parse func([]byte) T, widths ...int) *pieces[T] {
-	p := &pieces[T]{seed: seed, parse: parse, known: make(map[uint64]*piece[T])}
-	for _, w := range widths {
-		p.windows = append(p.windows, window[T]{width: w, slots: make([]near[T], nearSlots)})
-	}
-	return p
-}
-
-// at returns the piece with which data goes on at i, or nil.
-func (w *window[T]) at(seed maphash.Seed, data []byte, i int) *piece[T] {
-	if w.found = nil; i+w.width > len(data) {
-		return nil
-	}
-	w.tag = maphash.Bytes(seed, data[i:i+w.width])
-	w.found = &w.slots[w.tag%nearSlots]
-	if w.found.tags[0] == w.tag && w.found.pieces[0] != nil && hasPrefix(data, i, w.found.pieces[0].raw) {
-		return w.found.pieces[0]
-	}
-	if w.found.tags[1] == w.tag && w.found.pieces[1] != nil && hasPrefix(data, i, w.found.pieces[1].raw) {
-		w.found.swap()
-		return w.found.pieces[0]
-	}
-	return nil
-}
-
-func (n *near[T]) swap() {
-	n.tags[0], n.tags[1] = n.tags[1], n.tags[0]
-	n.pieces[0], n.pieces[1] = n.pieces[1], n.pieces[0]
-}
-
-// put puts a piece into the slot of the widest window that it fills.
-func (p *pieces[T]) put(k *piece[T]) {
-	for i := range p.windows {
-		w := &p.windows[i]
-		if len(k.raw) >= w.width {
-			if w.found != nil {
-				w.found.swap()
-				w.found.tags[0], w.found.pieces[0] = w.tag, k
-			}
-			return
-		}
-	}
-}
-
-// get returns what the value at data[i] means and the offset behind it, or -1
-// when it is malformed. The result is valid until the next call and must not
-// be changed.
-func (p *pieces[T]) get(data []byte, i int) (*T, int) {
-	for j := range p.windows {
-		if k := p.windows[j].at(p.seed, data, i); k != nil {
-			return &k.value, i + len(k.raw)
-		}
-	}
-	end := skip(data, i)
-	if end < 0 {
-		return nil, -1
-	}
-	raw := data[i:end]
+// get returns what a value means. The result is valid until the next call and
+// must not be changed.
+func (p *pieces[T]) get(v jsonscan.Value) *T {
+	raw := v.Raw()
 	if len(raw) > cachedPiece {
-		p.once = p.parse(raw)
-		return &p.once, end
+		p.once = p.parse(v)
+		return &p.once
 	}
 	hash := maphash.Bytes(p.seed, raw)
+	s := &p.sets[hash%cacheSets]
+	for i := range s.hashes {
+		if s.hashes[i] == hash && s.values[i] != nil {
+			return s.values[i]
+		}
+	}
 	if door := &p.door[hash%doorSlots]; *door != hash {
-		// Seen for the first time, or forgotten.
 		*door = hash
-		if k := p.known[hash]; k == nil || k.raw != string(raw) {
-			p.once = p.parse(raw)
-			return &p.once, end
-		}
+		p.once = p.parse(v)
+		return &p.once
 	}
-	k := p.known[hash]
-	if k == nil || k.raw != string(raw) {
-		if len(p.known) >= cacheEntries || p.bytes >= cacheBytes {
-			clear(p.known)
-			for _, w := range p.windows {
-				clear(w.slots)
-			}
-			p.bytes = 0
-		}
-		k = &piece[T]{raw: string(raw), value: p.parse(raw)}
-		p.known[hash] = k
-		p.bytes += len(raw)
-	}
-	p.put(k)
-	return &k.value, end
+	value := p.parse(v)
+	p.victim++
+	i := p.victim % ways
+	s.hashes[i], s.values[i] = hash, &value
+	return &value
 }
 
 // slab hands out texts that do not repeat, many to one allocation.
 type slab struct{ free []byte }
 
-// text returns a JSON value as text, as the function of that name does.
-func (s *slab) text(raw []byte) string {
-	if len(raw) < 2 || len(raw) > 64 || raw[0] != '"' || !isPlain(raw) {
-		return text(raw)
+// text returns a value as text, as the function of that name does.
+func (s *slab) text(v jsonscan.Value) string {
+	raw := v.Raw()
+	if len(raw) > 64 || v.Kind() != jsonscan.String || !isPlain(raw) {
+		return text(v)
 	}
 	body := raw[1 : len(raw)-1]
 	if len(body) == 0 {
@@ -237,16 +175,6 @@ func (s *slab) text(raw []byte) string {
 	t := unsafe.String(&s.free[0], n) //nolint:gosec // these bytes are never written again
 	s.free = s.free[n:]
 	return t
-}
-
-// intern gives a text the memory of an equal one.
-func (n *interner[T]) intern(s string) string {
-	slot := &n.slots[maphash.String(n.seed, s)&uint64(len(n.slots)-1)]
-	if slot.raw != "" || slot.text != s {
-		// Entries made here have no raw form, so that no JSON finds them.
-		*slot = interned[T]{text: s}
-	}
-	return slot.text
 }
 
 // isPlain tells whether the inside of a JSON string means what it says: no

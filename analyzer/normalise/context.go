@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tidwall/gjson"
+	"github.com/keytrail/keytrail/analyzer/trail/jsonscan"
 )
 
 // encryptionContext is what the caller bound to the ciphertext: for AWS
@@ -49,8 +49,9 @@ var dataKinds = []struct{ key, kind string }{
 type pair struct{ name, value string }
 
 // parseContext reads an encryption context object.
-func parseContext(raw []byte, w *words) (c encryptionContext) {
-	if len(raw) < 3 || raw[0] != '{' {
+func parseContext(v jsonscan.Value, w *words) (c encryptionContext) {
+	raw := v.Raw()
+	if v.Kind() != jsonscan.Object || len(raw) < 3 {
 		return c
 	}
 	var few [4]pair
@@ -58,8 +59,7 @@ func parseContext(raw []byte, w *words) (c encryptionContext) {
 	if canonical {
 		c.json = own
 	} else {
-		var ok bool
-		if pairs, ok = anyPairs(raw, few[:0]); !ok {
+		if pairs = anyPairs(v, few[:0]); len(pairs) == 0 {
 			return c
 		}
 		c.json = wrap(pairsJSON(pairs, len(raw)+8), maxContext)
@@ -113,22 +113,16 @@ func canonicalPairs(raw []byte, pairs []pair) (_ []pair, own string, ok bool) {
 }
 
 // anyPairs reads a context in any form and sorts it by name.
-func anyPairs(raw []byte, pairs []pair) ([]pair, bool) {
-	end := object(raw, 0, func(name []byte, i int) int {
-		end := skip(raw, i)
-		if end < 0 {
-			return -1
+func anyPairs(v jsonscan.Value, pairs []pair) []pair {
+	for m := v.Members(); m.Next(); {
+		value := text(m.Value())
+		if k := m.Value().Kind(); k == jsonscan.Object || k == jsonscan.Array {
+			value = compact(m.Value())
 		}
-		quoted := append(append([]byte{'"'}, name...), '"')
-		value := raw[i:end]
-		if value[0] == '{' || value[0] == '[' {
-			value = []byte(compact(value))
-		}
-		pairs = append(pairs, pair{text(quoted), text(value)})
-		return end
-	})
+		pairs = append(pairs, pair{cut(string(m.Key()), maxText), value})
+	}
 	slices.SortStableFunc(pairs, func(a, b pair) int { return strings.Compare(a.name, b.name) })
-	return pairs, end > 0 && len(pairs) > 0
+	return pairs
 }
 
 func pairsJSON(pairs []pair, size int) string {
@@ -198,39 +192,4 @@ func appendEscaped(b []byte, s string) []byte {
 		return append(b, `""`...) // a string always encodes
 	}
 	return append(b, bytes.TrimRight(buf.Bytes(), "\n")...)
-}
-
-// compact returns a JSON value without white space, in memory of its own, at
-// most maxJSON runes of it; null and nothing are empty.
-func compact(raw []byte) string {
-	raw = bytes.TrimSpace(raw)
-	if len(raw) == 0 || bytes.Equal(raw, []byte("null")) {
-		return ""
-	}
-	var buf bytes.Buffer
-	buf.Grow(len(raw))
-	if json.Compact(&buf, raw) != nil {
-		return wrap(string(appendJSON(nil, clean(string(raw), maxJSON))), maxJSON)
-	}
-	return wrap(clean(buf.String(), buf.Len()), maxJSON)
-}
-
-// wrap keeps JSON text that is too long valid JSON: its first limit runes
-// become the text of {"truncated": …}. Half an object would make the database
-// that reads it fail.
-func wrap(s string, limit int) string {
-	if short := cut(s, limit); len(short) < len(s) {
-		return `{"truncated":` + string(appendJSON(nil, short)) + `}`
-	}
-	return s
-}
-
-// object-valued fields are sometimes logged as strings that hold JSON.
-func unwrapJSON(r gjson.Result) gjson.Result {
-	if r.Type == gjson.String {
-		if s := strings.TrimSpace(r.Str); len(s) > 1 && (s[0] == '{' || s[0] == '[') && gjson.Valid(s) {
-			return gjson.Parse(s)
-		}
-	}
-	return r
 }

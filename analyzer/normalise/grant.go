@@ -6,9 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tidwall/gjson"
-
 	"github.com/keytrail/keytrail/analyzer"
+	"github.com/keytrail/keytrail/analyzer/trail/jsonscan"
 )
 
 // granteeKind classes a grantee by its form and returns its account, where the
@@ -56,21 +55,21 @@ func granteeKind(grantee, keyAccount string) (kind, account string) {
 }
 
 // grant fills in what a call about a grant says.
-func grant(ev *analyzer.Event, request, response, additional gjson.Result) {
-	ev.GrantID = firstOf(str(response.Get("grantId")), str(request.Get("grantId")), str(additional.Get("grantId")))
+func grant(ev *analyzer.Event, request, response, additional jsonscan.Value) {
+	ev.GrantID = firstOf(text(response.Get("grantId")), text(request.Get("grantId")), text(additional.Get("grantId")))
 	if ev.Name != "CreateGrant" {
 		return
 	}
-	ev.GrantName = str(request.Get("name"))
-	ev.Grantee = strings.TrimSpace(str(request.Get("granteePrincipal")))
-	if service := str(request.Get("granteeServicePrincipal")); ev.Grantee == "" {
+	ev.GrantName = text(request.Get("name"))
+	ev.Grantee = strings.TrimSpace(text(request.Get("granteePrincipal")))
+	if service := text(request.Get("granteeServicePrincipal")); ev.Grantee == "" {
 		ev.Grantee = strings.TrimSpace(service)
 	}
 	ev.GranteeKind, ev.GranteeAccount = granteeKind(ev.Grantee, ev.KeyAccount)
-	ev.RetiringPrincipal = strings.TrimSpace(str(request.Get("retiringPrincipal")))
+	ev.RetiringPrincipal = strings.TrimSpace(text(request.Get("retiringPrincipal")))
 	_, ev.RetiringAccount = granteeKind(ev.RetiringPrincipal, ev.KeyAccount)
-	for _, op := range unwrapJSON(request.Get("operations")).Array() {
-		if s := str(op); s != "" && len(ev.GrantOps) < maxList {
+	for _, op := range list(request.Get("operations")) {
+		if s := text(op); s != "" {
 			ev.GrantOps = append(ev.GrantOps, s)
 		}
 	}
@@ -78,14 +77,14 @@ func grant(ev *analyzer.Event, request, response, additional gjson.Result) {
 	ev.GrantOps = slices.Compact(ev.GrantOps)
 
 	// {"encryptionContextSubset": {}} constrains nothing.
-	constraints := unwrapJSON(request.Get("constraints"))
+	constraints := unwrap(request.Get("constraints"))
 	real := false
-	constraints.ForEach(func(_, v gjson.Result) bool {
-		real = real || v.IsObject() && len(v.Map()) > 0 || !v.IsObject() && v.Type != gjson.Null
-		return true
-	})
+	for m := constraints.Members(); m.Next(); {
+		inside := m.Value().Members()
+		real = real || inside.Next() || given(m.Value()) && m.Value().Kind() != jsonscan.Object
+	}
 	if real {
-		ev.GrantConstraint = canonical(constraints.Raw)
+		ev.GrantConstraint = wrap(canonical(string(constraints.Raw())), maxJSON)
 	}
 	ev.GrantHash = fingerprint(ev.KeyARN, ev.Grantee, strings.Join(ev.GrantOps, ","), ev.GrantConstraint)
 }

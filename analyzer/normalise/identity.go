@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/keytrail/keytrail/analyzer"
+	"github.com/keytrail/keytrail/analyzer/trail/jsonscan"
 )
 
 // identity is what a userIdentity object says, without what the rest of the
@@ -22,93 +23,71 @@ type identity struct {
 	isPerson, isMachine bool
 }
 
-// identityFields are the raw texts of a userIdentity object.
+// identityFields are the texts of a userIdentity object.
 type identityFields struct {
 	typ, principalID, arn, account, accessKey, userName, invokedBy, provider string
-	hasBehalf                                                                bool
+	hasBehalf, scoped                                                        bool
 	behalfUser, behalfStore                                                  string
-	issuerType, issuerARN, issuerAccount, issuerName                         string
-	mfa, sourceIdentity, ec2Role, webProvider, inScopeOf                     string
+	issuerARN, issuerAccount                                                 string
+	mfa, sourceIdentity, ec2Role, webProvider                                string
 }
 
-func readIdentity(raw []byte, w *words) (f identityFields) {
-	text := func(raw []byte) string { return w.of(raw).text }
-	field := func(raw []byte, want string) string { return field(raw, want, w) }
-	object(raw, 0, func(name []byte, i int) int {
-		end := skip(raw, i)
-		if end < 0 {
-			return -1
-		}
-		v := raw[i:end]
-		switch string(name) {
+func readIdentity(v jsonscan.Value, w *words) (f identityFields) {
+	for m := v.Members(); m.Next(); {
+		v := m.Value()
+		switch string(m.Key()) {
 		case "type":
-			f.typ = text(v)
+			f.typ = w.text(v)
 		case "principalId":
-			f.principalID = text(v)
+			f.principalID = w.text(v)
 		case "arn", "ARN":
-			f.arn = text(v)
+			f.arn = w.text(v)
 		case "accountId":
-			f.account = text(v)
+			f.account = w.text(v)
 		case "accessKeyId":
-			f.accessKey = text(v)
+			f.accessKey = w.text(v)
 		case "userName":
-			f.userName = text(v)
+			f.userName = w.text(v)
 		case "invokedBy":
-			f.invokedBy = text(v)
+			f.invokedBy = w.text(v)
 		case "identityProvider":
-			f.provider = text(v)
+			f.provider = w.text(v)
 		case "inScopeOf":
-			f.inScopeOf = string(v)
+			f.scoped = given(v)
 		case "onBehalfOf":
 			f.hasBehalf = true
-			f.behalfUser = field(v, "userId")
-			f.behalfStore = field(v, "identityStoreArn")
+			f.behalfUser = w.text(v.Get("userId"))
+			f.behalfStore = w.text(v.Get("identityStoreArn"))
 		case "sessionContext":
-			object(v, 0, func(name []byte, i int) int {
-				end := skip(v, i)
-				if end < 0 {
-					return -1
-				}
-				v := v[i:end]
-				switch string(name) {
-				case "sessionIssuer":
-					f.issuerType = field(v, "type")
-					f.issuerARN = field(v, "arn")
-					f.issuerAccount = field(v, "accountId")
-					f.issuerName = field(v, "userName")
-				case "attributes":
-					f.mfa = field(v, "mfaAuthenticated")
-				case "sourceIdentity":
-					f.sourceIdentity = text(v)
-				case "ec2RoleDelivery":
-					f.ec2Role = text(v)
-				case "webIdFederationData":
-					f.webProvider = field(v, "federatedProvider")
-				}
-				return end
-			})
+			readSession(v, w, &f)
 		}
-		return end
-	})
+	}
 	return f
 }
 
-// field returns the text of one field of an object, empty when it is not there.
-func field(raw []byte, want string, w *words) (value string) {
-	object(raw, 0, func(name []byte, i int) int {
-		end := skip(raw, i)
-		if end > 0 && string(name) == want {
-			value = w.of(raw[i:end]).text
+func readSession(v jsonscan.Value, w *words, f *identityFields) {
+	for m := v.Members(); m.Next(); {
+		v := m.Value()
+		switch string(m.Key()) {
+		case "sessionIssuer":
+			f.issuerARN = w.text(v.Get("arn"))
+			f.issuerAccount = w.text(v.Get("accountId"))
+		case "attributes":
+			f.mfa = w.text(v.Get("mfaAuthenticated"))
+		case "sourceIdentity":
+			f.sourceIdentity = w.text(v)
+		case "ec2RoleDelivery":
+			f.ec2Role = w.text(v)
+		case "webIdFederationData":
+			f.webProvider = w.text(v.Get("federatedProvider"))
 		}
-		return end
-	})
-	return value
+	}
 }
 
 // parseIdentity reads a userIdentity object. The principal is what stays the
 // same from session to session.
-func parseIdentity(raw []byte, w *words) identity {
-	f := readIdentity(raw, w)
+func parseIdentity(v jsonscan.Value, w *words) identity {
+	f := readIdentity(v, w)
 	id := identity{
 		kind: f.typ, account: f.account, accessKey: f.accessKey, mfa: f.mfa,
 		invokedBy: f.invokedBy, partition: "aws", lane: analyzer.LaneDirect,
@@ -224,7 +203,7 @@ func (id *identity) role(f identityFields, a arnParts) {
 	case isMail(id.session):
 		// Sign-in through a directory names the session after the user, too.
 		id.person, id.isPerson = id.session, true
-	case f.ec2Role != "" || f.webProvider != "" || f.inScopeOf != "" || isMachineSession(id.session):
+	case f.ec2Role != "" || f.webProvider != "" || f.scoped || isMachineSession(id.session):
 		id.isMachine = true
 	}
 }

@@ -2,6 +2,8 @@ package normalise
 
 import (
 	"strings"
+
+	"github.com/keytrail/keytrail/analyzer/trail/jsonscan"
 )
 
 // keyRef names a key, or the lack of one.
@@ -80,41 +82,31 @@ const maxResources = 16
 // parseResources reads a resources field in all the shapes that occur: the
 // name of the ARN in either case, the type missing, the keys of lookup-events,
 // and an alias listed as a key. What a value is, its own form tells.
-func parseResources(raw []byte) (r resources) {
-	one := func(i int) int {
-		end := skip(raw, i)
-		if end < 0 || raw[i] != '{' {
-			return end
-		}
-		var name, typ, account string
-		object(raw[:end], i, func(key []byte, j int) int {
-			valueEnd := skip(raw[:end], j)
-			if valueEnd < 0 {
-				return -1
-			}
-			switch string(key) {
-			case "ARN", "arn", "Arn", "ResourceName", "resourceName":
-				if s := text(raw[j:valueEnd]); s != "" {
-					name = s
-				}
-			case "type", "ResourceType", "resourceType":
-				typ = text(raw[j:valueEnd])
-			case "accountId", "AccountId":
-				account = text(raw[j:valueEnd])
-			}
-			return valueEnd
-		})
-		r.add(strings.TrimSpace(name), typ, account)
-		return end
+func parseResources(v jsonscan.Value) (r resources) {
+	if v.Kind() == jsonscan.Object {
+		r.resource(v)
 	}
-	switch {
-	case len(raw) == 0:
-	case raw[0] == '[':
-		elements(raw, 0, one)
-	case raw[0] == '{':
-		one(0)
+	for e := v.Elements(); e.Next(); {
+		r.resource(e.Value())
 	}
 	return r
+}
+
+func (r *resources) resource(v jsonscan.Value) {
+	var name, typ, account string
+	for m := v.Members(); m.Next(); {
+		switch string(m.Key()) {
+		case "ARN", "arn", "Arn", "ResourceName", "resourceName":
+			if s := text(m.Value()); s != "" {
+				name = s
+			}
+		case "type", "ResourceType", "resourceType":
+			typ = text(m.Value())
+		case "accountId", "AccountId":
+			account = text(m.Value())
+		}
+	}
+	r.add(strings.TrimSpace(name), typ, account)
 }
 
 func (r *resources) add(name, typ, account string) {

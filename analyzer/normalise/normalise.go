@@ -38,9 +38,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/tidwall/gjson"
-
 	"github.com/keytrail/keytrail/analyzer"
+	"github.com/keytrail/keytrail/analyzer/trail/jsonscan"
 )
 
 // What is kept of one text at most, in runes. CloudTrail itself cuts records at
@@ -95,6 +94,7 @@ type Normaliser struct {
 	additional *pieces[additional]
 	tls        *pieces[string]
 	ids        slab
+	doc        jsonscan.Doc // for records that come unparsed
 
 	// What the record before this one had, as a guess: after each field the
 	// field that followed, and the values.
@@ -109,15 +109,14 @@ func New(options ...Option) *Normaliser {
 	seed := maphash.MakeSeed()
 	parts := newWords(seed, 12) // texts inside the pieces
 	n := &Normaliser{
-		names:    newWords(seed, 11),
-		agents:   newInterner(seed, 10, parseAgent),
-		networks: newInterner(seed, 12, networkOf),
-		// 288 bytes of an identity reach behind the access key of a role session.
-		identities: newPieces(seed, func(raw []byte) identity { return parseIdentity(raw, parts) }, 288, 128, 56),
-		resources:  newPieces(seed, parseResources, 128),
-		requests:   newPieces(seed, func(raw []byte) request { return parseRequest(raw, parts) }, 128, 56),
-		additional: newPieces(seed, func(raw []byte) additional { return parseAdditional(raw, parts) }, 56),
-		tls:        newPieces(seed, func(raw []byte) string { return field(raw, "tlsVersion", parts) }, 120),
+		names:      newWords(seed, 11),
+		agents:     newInterner(seed, 10, parseAgent),
+		networks:   newInterner(seed, 12, networkOf),
+		identities: newPieces(seed, func(v jsonscan.Value) identity { return parseIdentity(v, parts) }),
+		resources:  newPieces(seed, parseResources),
+		requests:   newPieces(seed, func(v jsonscan.Value) request { return parseRequest(v, parts) }),
+		additional: newPieces(seed, func(v jsonscan.Value) additional { return parseAdditional(v, parts) }),
+		tls:        newPieces(seed, func(v jsonscan.Value) string { return parts.text(v.Get("tlsVersion")) }),
 	}
 	for _, o := range options {
 		o(n)
@@ -138,37 +137,31 @@ type request struct {
 	encryptionSDK  bool
 }
 
-func parseRequest(raw []byte, w *words) (r request) {
-	text := func(raw []byte) string { return w.of(raw).text }
-	object(raw, 0, func(name []byte, i int) int {
-		end := skip(raw, i)
-		if end < 0 {
-			return -1
-		}
-		v := raw[i:end]
-		switch string(name) {
+func parseRequest(v jsonscan.Value, w *words) (r request) {
+	for m := v.Members(); m.Next(); {
+		v := m.Value()
+		switch string(m.Key()) {
 		case "encryptionContext":
 			r.context = parseContext(v, w)
 		case "sourceEncryptionContext":
 			r.sourceContext = parseContext(v, w)
 		case "keyId":
-			r.keyID = strings.TrimSpace(text(v))
+			r.keyID = strings.TrimSpace(w.text(v))
 		case "sourceKeyId":
-			r.sourceKeyID = strings.TrimSpace(text(v))
+			r.sourceKeyID = strings.TrimSpace(w.text(v))
 		case "destinationKeyId":
-			r.destination = strings.TrimSpace(text(v))
+			r.destination = strings.TrimSpace(w.text(v))
 		case "targetKeyId":
-			r.target = strings.TrimSpace(text(v))
+			r.target = strings.TrimSpace(w.text(v))
 		case "aliasName":
-			r.alias = text(v)
+			r.alias = w.text(v)
 		case "encryptionAlgorithm", "signingAlgorithm", "macAlgorithm", "keyAgreementAlgorithm",
 			"encapsulationAlgorithm", "sourceEncryptionAlgorithm", "wrappingAlgorithm":
-			r.algorithm = text(v)
+			r.algorithm = w.text(v)
 		case "omitted":
-			r.omitted = string(v) == "true" || string(v) == `"true"`
+			r.omitted = truth(v)
 		}
-		return end
-	})
+	}
 	r.written = firstOf(r.keyID, r.target, r.sourceKeyID)
 	if r.alias == "" {
 		r.alias = aliasIn(r.written)
@@ -186,21 +179,15 @@ type additional struct {
 	material, enclave string
 }
 
-func parseAdditional(raw []byte, w *words) (a additional) {
-	object(raw, 0, func(name []byte, i int) int {
-		end := skip(raw, i)
-		if end < 0 {
-			return -1
-		}
-		v := raw[i:end]
-		switch string(name) {
+func parseAdditional(v jsonscan.Value, w *words) (a additional) {
+	for m := v.Members(); m.Next(); {
+		switch string(m.Key()) {
 		case "keyMaterialId", "sourceKeyMaterialId":
-			a.material = w.of(v).text
+			a.material = w.text(m.Value())
 		case "recipient":
-			a.enclave = field(v, "attestationDocumentEnclaveImageDigest", w)
+			a.enclave = w.text(m.Value().Get("attestationDocumentEnclaveImageDigest"))
 		}
-		return end
-	})
+	}
 	return a
 }
 
@@ -210,17 +197,23 @@ func parseAdditional(raw []byte, w *words) (a additional) {
 // The error wraps ErrIncomplete when the record is not one that can be placed
 // in time and catalogue; then ev is not to be used.
 func (n *Normaliser) Event(data []byte, hint Hint, ev *analyzer.Event) error {
+	if err := n.doc.Parse(data); err != nil {
+		return fmt.Errorf("%w: %w", ErrIncomplete, err)
+	}
+	return n.Record(n.doc.Root(), hint, ev)
+}
+
+// Record is Event for a record that the reader of the log has parsed already.
+func (n *Normaliser) Record(data jsonscan.Value, hint Hint, ev *analyzer.Event) error {
 	*ev = analyzer.Event{}
 	r := record{who: &noIdentity, keys: &noResources, req: &noRequest, add: &noAdditional}
-	if err := n.scan(data, ev, &r); err != nil {
-		return err
-	}
+	n.scan(data, ev, &r)
 	if ev.Name == "" || ev.Source == "" || ev.Time.IsZero() {
 		return fmt.Errorf("%w: eventName %q, eventSource %q, eventTime read: %t",
 			ErrIncomplete, cut(ev.Name, 64), cut(ev.Source, 64), !ev.Time.IsZero())
 	}
 	if ev.ID == "" {
-		ev.ID = contentID(data)
+		ev.ID = contentID(data.Raw())
 	}
 	if ev.Region == "" {
 		ev.Region = hint.Region
@@ -231,11 +224,7 @@ func (n *Normaliser) Event(data []byte, hint Hint, ev *analyzer.Event) error {
 	if ev.Account == "" {
 		ev.Account = firstOf(hint.Account, r.who.account)
 	}
-	switch string(r.readOnly) {
-	case "true", `"true"`, `"True"`:
-		ev.ReadOnly = true
-	case "false", `"false"`, `"False"`:
-	default:
+	if ev.ReadOnly = truth(r.readOnly); !ev.ReadOnly && !given(r.readOnly) {
 		ev.ReadOnly = readOnly(ev.Source, ev.Name)
 	}
 	ev.Outcome = outcomeOf(ev.ErrorCode, ev.ErrorMessage)
@@ -265,11 +254,7 @@ func (n *Normaliser) Event(data []byte, hint Hint, ev *analyzer.Event) error {
 // contentID names a record that has no eventID by its content, without regard
 // to white space.
 func contentID(data []byte) string {
-	var buf bytes.Buffer
-	if json.Compact(&buf, data) == nil {
-		data = buf.Bytes()
-	}
-	sum := sha256.Sum256(data)
+	sum := sha256.Sum256([]byte(withoutSpace(data)))
 	return "content-" + hex.EncodeToString(sum[:16])
 }
 
@@ -411,13 +396,8 @@ func writtenKey(written string, ev *analyzer.Event) keyRef {
 // otherKey finds the key of a record whose resources name none.
 func otherKey(ev *analyzer.Event, r *record) keyRef {
 	try := make([]string, 0, 8)
-	if len(r.response) > 0 {
-		response := gjson.ParseBytes(r.response)
-		try = append(try, str(response.Get("keyId")), str(response.Get("keyMetadata.arn")), str(response.Get("keyMetadata.keyId")))
-	}
-	if len(r.service) > 0 {
-		try = append(try, str(gjson.GetBytes(r.service, "keyId")))
-	}
+	meta := r.response.Get("keyMetadata")
+	try = append(try, text(r.response.Get("keyId")), text(meta.Get("arn")), text(meta.Get("keyId")), text(r.service.Get("keyId")))
 	try = append(try, ev.KeyWritten)
 	if ev.ErrorMessage != "" {
 		arn := arnIn(ev.ErrorMessage)
@@ -440,8 +420,7 @@ func (n *Normaliser) control(ev *analyzer.Event, r *record) {
 	ev.Additional, ev.Service, ev.Resources = compact(r.additional), compact(r.service), compact(r.resources)
 	ev.MissingParams = r.req.omitted || strings.Contains(ev.Request, "requestParameters too large")
 
-	request := unwrapJSON(gjson.ParseBytes(r.request))
-	response := unwrapJSON(gjson.ParseBytes(r.response))
+	request, response := unwrap(r.request), unwrap(r.response)
 	if ev.Outcome == analyzer.OutcomeDenied {
 		d := parseDenial(ev.ErrorMessage)
 		ev.DeniedAction, ev.DeniedBy = d.action, d.layer
@@ -465,12 +444,12 @@ func (n *Normaliser) control(ev *analyzer.Event, r *record) {
 }
 
 // usedKey names the key that a call of another service speaks of.
-func usedKey(ev *analyzer.Event, r *record, request gjson.Result) {
+func usedKey(ev *analyzer.Event, r *record, request jsonscan.Value) {
 	if k, _ := r.keys.pick(ev); k.arn != "" {
 		ev.KeyARN, ev.KeyAccount, ev.KeyRegion, ev.KeyMulti = k.arn, k.account, k.region, k.multi
 	}
 	for _, field := range []string{"kmsKeyId", "kMSKeyId", "kmsKeyID", "kmsKeyArn", "kmsMasterKeyId", "x-amz-server-side-encryption-aws-kms-key-id"} {
-		written := str(request.Get(field))
+		written := text(request.Get(field))
 		if written == "" {
 			continue
 		}
@@ -484,14 +463,14 @@ func usedKey(ev *analyzer.Event, r *record, request gjson.Result) {
 }
 
 // lifeOfKey fills in what a control event of KMS says about a key.
-func (n *Normaliser) lifeOfKey(ev *analyzer.Event, r *record, request, response gjson.Result) {
-	extra, service := gjson.ParseBytes(r.additional), gjson.ParseBytes(r.service)
+func (n *Normaliser) lifeOfKey(ev *analyzer.Event, r *record, request, response jsonscan.Value) {
+	extra, service := unwrap(r.additional), unwrap(r.service)
 	meta := response.Get("keyMetadata")
-	if !meta.IsObject() {
+	if meta.Kind() != jsonscan.Object {
 		meta = response.Get("replicaKeyMetadata")
 	}
 	either := func(name string) string {
-		return firstOf(str(request.Get(name)), str(response.Get(name)), str(meta.Get(name)), str(extra.Get(name)))
+		return firstOf(text(request.Get(name)), text(response.Get(name)), text(meta.Get(name)), text(extra.Get(name)))
 	}
 
 	ev.PendingDays = days(either("pendingWindowInDays"))
@@ -499,20 +478,20 @@ func (n *Normaliser) lifeOfKey(ev *analyzer.Event, r *record, request, response 
 		ev.PendingDays = 30 // what KMS takes when the caller does not say
 	}
 	ev.DeletionDate = parseDate(either("deletionDate"))
-	ev.KeyState = firstOf(str(response.Get("keyState")), str(meta.Get("keyState")), keyStateIn(ev.ErrorCode, ev.ErrorMessage))
-	ev.Origin = firstOf(either("origin"), str(service.Get("keyOrigin")))
+	ev.KeyState = firstOf(text(response.Get("keyState")), text(meta.Get("keyState")), keyStateIn(ev.ErrorCode, ev.ErrorMessage))
+	ev.Origin = firstOf(either("origin"), text(service.Get("keyOrigin")))
 	ev.KeySpec = firstOf(either("keySpec"), either("customerMasterKeySpec"), either("keyPairSpec"))
 	ev.KeyUsage = either("keyUsage")
 	ev.MultiRegion = truth(request.Get("multiRegion")) || truth(meta.Get("multiRegion")) || ev.KeyMulti != ""
 	ev.StoreID = either("customKeyStoreId")
-	ev.XksKeyID = firstOf(either("xksKeyId"), str(meta.Get("xksKeyConfiguration.id")))
+	ev.XksKeyID = firstOf(either("xksKeyId"), text(meta.Get("xksKeyConfiguration").Get("id")))
 	ev.ValidTo = parseDate(either("validTo"))
 	ev.ExpirationModel = either("expirationModel")
-	ev.RotationType = firstOf(str(service.Get("rotationType")), str(response.Get("rotationType")))
-	ev.ReplicaRegion = firstOf(str(request.Get("replicaRegion")), str(request.Get("primaryRegion")))
-	ev.MaterialID = firstOf(ev.MaterialID, str(response.Get("keyMaterialId")), str(service.Get("currentKeyMaterialId")), str(service.Get("keyMaterialId")))
+	ev.RotationType = firstOf(text(service.Get("rotationType")), text(response.Get("rotationType")))
+	ev.ReplicaRegion = firstOf(text(request.Get("replicaRegion")), text(request.Get("primaryRegion")))
+	ev.MaterialID = firstOf(ev.MaterialID, text(response.Get("keyMaterialId")), text(service.Get("currentKeyMaterialId")), text(service.Get("keyMaterialId")))
 	if ev.Name == "ReplicateKey" {
-		if k, ok := parseKeyARN(str(response.Get("replicaKeyMetadata.arn"))); ok {
+		if k, ok := parseKeyARN(text(response.Get("replicaKeyMetadata").Get("arn"))); ok {
 			ev.DestKeyARN, ev.DestKeyAccount = k.arn, k.account
 		}
 	}
@@ -522,24 +501,12 @@ func (n *Normaliser) lifeOfKey(ev *analyzer.Event, r *record, request, response 
 		grant(ev, request, response, extra)
 	case "PutKeyPolicy", "CreateKey", "ReplicateKey":
 		policy := request.Get("policy")
-		if replica := response.Get("replicaPolicy"); ev.Name == "ReplicateKey" && replica.Exists() && replica.Type != gjson.Null {
+		if replica := response.Get("replicaPolicy"); ev.Name == "ReplicateKey" && given(replica) {
 			policy = replica
 		}
 		ev.Policy = long(policy, maxJSON)
 		ev.PolicyBypass = truth(request.Get("bypassPolicyLockoutSafetyCheck"))
 	}
-}
-
-// str returns a value as text: a string as what it says, a missing value and
-// null as nothing, the rest as JSON.
-func str(r gjson.Result) string { return long(r, maxText) }
-
-// long is str with another limit.
-func long(r gjson.Result, limit int) string {
-	if r.Type == gjson.Null {
-		return ""
-	}
-	return clean(strings.Clone(r.String()), limit)
 }
 
 func days(s string) int {

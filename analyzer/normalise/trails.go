@@ -4,19 +4,18 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tidwall/gjson"
-
 	"github.com/keytrail/keytrail/analyzer"
+	"github.com/keytrail/keytrail/analyzer/trail/jsonscan"
 )
 
 // trail fills in what a call about a trail or an event data store takes away.
-func trail(ev *analyzer.Event, request, response gjson.Result, resource string) {
+func trail(ev *analyzer.Event, request, response jsonscan.Value, resource string) {
 	for _, field := range []string{"trailName", "name", "trailNameOrARN", "eventDataStore", "trailARN"} {
-		if ev.TrailName = str(request.Get(field)); ev.TrailName != "" {
+		if ev.TrailName = text(request.Get(field)); ev.TrailName != "" {
 			break
 		}
 	}
-	ev.TrailARN = firstOf(str(response.Get("trailARN")), str(response.Get("trailArn")), str(response.Get("eventDataStoreArn")), resource)
+	ev.TrailARN = firstOf(text(response.Get("trailARN")), text(response.Get("trailArn")), text(response.Get("eventDataStoreArn")), resource)
 	if _, ok := splitARN(ev.TrailName); ok {
 		ev.TrailARN = firstOf(ev.TrailARN, ev.TrailName)
 		ev.TrailName = lastPart(ev.TrailName)
@@ -25,14 +24,14 @@ func trail(ev *analyzer.Event, request, response gjson.Result, resource string) 
 		// A trail is changed in its home Region and account only, so its ARN is known.
 		ev.TrailARN = "arn:" + partitionOf(ev.Region) + ":cloudtrail:" + ev.Region + ":" + ev.Account + ":trail/" + ev.TrailName
 	}
-	ev.TrailBucket = str(request.Get("s3BucketName"))
-	ev.TrailKeyID = str(request.Get("kmsKeyId"))
+	ev.TrailBucket = text(request.Get("s3BucketName"))
+	ev.TrailKeyID = text(request.Get("kmsKeyId"))
 
 	switch ev.Name {
 	case "PutEventSelectors", "CreateTrail", "UpdateTrail", "CreateEventDataStore", "UpdateEventDataStore":
 		c := coverage{}
-		c.basic(unwrapJSON(request.Get("eventSelectors")))
-		c.advanced(unwrapJSON(request.Get("advancedEventSelectors")))
+		c.basic(list(request.Get("eventSelectors")))
+		c.advanced(list(request.Get("advancedEventSelectors")))
 		ev.TrailBlinds, ev.TrailDrops = c.judge()
 		if strings.HasPrefix(ev.Name, "Create") && !c.management {
 			// A new store for data events takes nothing away.
@@ -58,10 +57,10 @@ var trailCalls = map[string]bool{"PutEventSelectors": true, "StopLogging": true,
 
 // weakened lists what an update takes from a trail. Only fields of the request
 // count: the response repeats all that was set before.
-func weakened(request gjson.Result) (weakens []string) {
+func weakened(request jsonscan.Value) (weakens []string) {
 	off := func(field string) bool {
 		v := request.Get(field)
-		return v.Exists() && v.Type != gjson.Null && !truth(v)
+		return given(v) && !truth(v)
 	}
 	for _, f := range []struct{ field, words string }{
 		{"isMultiRegionTrail", "not multi-Region"},
@@ -83,11 +82,11 @@ func weakened(request gjson.Result) (weakens []string) {
 		{"snsTopicName", "", "no notifications"},
 	} {
 		v := request.Get(f.field)
-		if v.Type != gjson.String {
+		if v.Kind() != jsonscan.String {
 			continue
 		}
 		words := f.set
-		if v.Str == "" {
+		if v.String() == "" {
 			words = f.emptied
 		}
 		if words != "" {
@@ -112,19 +111,19 @@ type coverage struct {
 }
 
 // basic adds event selectors of the older kind.
-func (c *coverage) basic(selectors gjson.Result) {
-	for _, s := range selectors.Array() {
-		if !s.IsObject() {
+func (c *coverage) basic(selectors []jsonscan.Value) {
+	for _, s := range selectors {
+		if s.Kind() != jsonscan.Object {
 			continue
 		}
 		c.given = true
 		// Both default to the wide setting (CloudTrail API Reference, EventSelector).
 		management := s.Get("includeManagementEvents")
-		if management.Exists() && management.Type != gjson.Null && !truth(management) {
+		if given(management) && !truth(management) {
 			continue
 		}
 		read, write := true, true
-		switch strings.ToLower(str(s.Get("readWriteType"))) {
+		switch strings.ToLower(text(s.Get("readWriteType"))) {
 		case "writeonly":
 			read = false
 		case "readonly":
@@ -133,8 +132,8 @@ func (c *coverage) basic(selectors gjson.Result) {
 		c.management = true
 		c.otherRead, c.otherWrite = c.otherRead || read, c.otherWrite || write
 		excluded := false
-		for _, source := range unwrapJSON(s.Get("excludeManagementEventSources")).Array() {
-			excluded = excluded || strings.EqualFold(strings.TrimSpace(str(source)), sourceKMS)
+		for _, source := range list(s.Get("excludeManagementEventSources")) {
+			excluded = excluded || strings.EqualFold(strings.TrimSpace(text(source)), sourceKMS)
 		}
 		if excluded {
 			c.excludesKMS = append(c.excludesKMS, "excludes "+sourceKMS)
@@ -145,16 +144,16 @@ func (c *coverage) basic(selectors gjson.Result) {
 }
 
 // advanced adds advanced event selectors.
-func (c *coverage) advanced(selectors gjson.Result) {
-	for _, s := range selectors.Array() {
-		if !s.IsObject() {
+func (c *coverage) advanced(selectors []jsonscan.Value) {
+	for _, s := range selectors {
+		if s.Kind() != jsonscan.Object {
 			continue
 		}
 		c.given = true
 		management, read, write := false, true, true
 		var blind, narrowed []string
-		for _, f := range unwrapJSON(s.Get("fieldSelectors")).Array() {
-			field := str(f.Get("field"))
+		for _, f := range list(s.Get("fieldSelectors")) {
+			field := text(f.Get("field"))
 			switch field {
 			case "eventCategory":
 				management = admits(f, "Management")
@@ -189,15 +188,11 @@ func (c *coverage) advanced(selectors gjson.Result) {
 // admits tells whether one field selector lets a value of its field through:
 // each operator given must hold, any value of a positive one is enough, and no
 // value of a negative one may fit.
-func admits(f gjson.Result, value string) bool {
+func admits(f jsonscan.Value, value string) bool {
 	hasFit := func(operator string, fits func(s, pattern string) bool) (given, fit bool) {
-		v := unwrapJSON(f.Get(operator))
-		for _, p := range v.Array() {
-			if p.Type == gjson.Null {
-				continue
-			}
+		for _, p := range list(f.Get(operator)) {
 			given = true
-			fit = fit || fits(value, str(p))
+			fit = fit || fits(value, text(p))
 		}
 		return given, fit
 	}
@@ -220,9 +215,9 @@ func admits(f gjson.Result, value string) bool {
 }
 
 // exclusion says how a field selector on eventSource shuts KMS out.
-func exclusion(f gjson.Result) string {
+func exclusion(f jsonscan.Value) string {
 	for _, op := range []string{"notEquals", "notStartsWith", "notEndsWith"} {
-		if len(unwrapJSON(f.Get(op)).Array()) > 0 {
+		if len(list(f.Get(op))) > 0 {
 			return "eventSource " + op + " excludes " + sourceKMS
 		}
 	}
@@ -263,9 +258,4 @@ func (c *coverage) judge() (blinds, drops []string) {
 		}
 	}
 	return blinds, drops
-}
-
-// truth reads a boolean that may be logged as text.
-func truth(r gjson.Result) bool {
-	return r.Type == gjson.True || strings.EqualFold(r.Str, "true")
 }
