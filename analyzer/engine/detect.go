@@ -162,7 +162,7 @@ func (t *tick) run(ctx context.Context, d *analyzer.Detection) ([]analyzer.Findi
 	for i := range findings {
 		slices.Sort(findings[i].EventIDs)
 		findings[i].EventIDs = slices.Compact(findings[i].EventIDs)
-		if slices.Contains(merged, findings[i].ID) && len(findings[i].EventIDs) > 0 {
+		if d.EvidenceEvents == nil && slices.Contains(merged, findings[i].ID) && len(findings[i].EventIDs) > 0 {
 			// The two copies of a cross-account call are one event.
 			if findings[i].Count, err = t.number(ctx, "count the calls", "select count(distinct case when shared_event_id <> '' then shared_event_id else event_id end)"+
 				" from control_all where event_id in "+inList(findings[i].EventIDs)); err != nil {
