@@ -579,7 +579,8 @@ select * exclude (rank_key, rank_bucket, rank_log_key, rank_alias, ended) replac
          row_number() over (partition by account, region, alias_name, event_name in ('CreateAlias', 'UpdateAlias', 'DeleteAlias')
                             order by event_time desc, event_id desc) as rank_alias,
          exists (select 1 from control_all e where e.event_name in ('RevokeGrant', 'RetireGrant') and e.outcome = 'ok'
-                 and e.grant_id = c.grant_id and e.event_time < %s) as ended
+                 and e.grant_id = c.grant_id and (e.key_arn = c.key_arn or e.key_arn = '')
+                 and e.event_time >= c.event_time and e.event_time < %s) as ended
   from control_all c
   where event_time < %s and outcome = 'ok' and event_source in ('kms.amazonaws.com', 'cloudtrail.amazonaws.com') and not read_only
 ) k

@@ -84,7 +84,8 @@ ranked_twins as (
   from twins
 ),
 
--- What was revoked, by the grant that it was.
+-- What was revoked, by the grant that it was. Ids do not come again, but the
+-- same grant may be asked for twice.
 revoked as (
   select
     r.event_id,
@@ -95,6 +96,9 @@ revoked as (
     g.grant_fingerprint
   from control_events r
   join grants g on g.grant_id = r.grant_id
+    and (g.key_arn = r.key_arn or r.key_arn = '')
+    and g.created_time <= r.event_time
+    and (g.ended_time is null or g.ended_time >= r.event_time)
   where r.event_source = 'kms.amazonaws.com'
     and r.event_name = 'RevokeGrant'
     and r.outcome = 'ok'

@@ -28,11 +28,12 @@ select g.grant_id, g.key_arn, g.key_account, g.account, g.region, g.grantee, g.g
        g.event_time as created_time, g.event_id as created_event_id, e.ended_time, e.ended_by
 from control_all g
 left join (
-  select key_arn, grant_id, min(event_time) as ended_time, min_by(principal, event_time) as ended_by
-  from control_all
-  where event_name in ('RevokeGrant', 'RetireGrant') and outcome = 'ok' and grant_id <> ''
-  group by key_arn, grant_id
-) e on e.grant_id = g.grant_id and (e.key_arn = g.key_arn or e.key_arn = '')
+  select c.account, c.event_id, min(r.event_time) as ended_time, min_by(r.principal, row(r.event_time, r.event_id)) as ended_by
+  from control_all c
+  join control_all r on r.grant_id = c.grant_id and (r.key_arn = c.key_arn or r.key_arn = '') and r.event_time >= c.event_time
+  where c.event_name = 'CreateGrant' and c.grant_id <> '' and r.event_name in ('RevokeGrant', 'RetireGrant') and r.outcome = 'ok'
+  group by c.account, c.event_id
+) e on e.account = g.account and e.event_id = g.event_id
 where g.event_name = 'CreateGrant' and g.outcome = 'ok' and g.grant_id <> '';
 
 -- An alias points to a key from one change to the next. Requests that name a key
