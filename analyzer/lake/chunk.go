@@ -124,7 +124,7 @@ func (c *chunk) id(s string) int {
 		s = strings.ToValidUTF8(s, "\uFFFD")
 	}
 	c.bytes = append(c.bytes, s...)
-	c.ends = append(c.ends, uint32(len(c.bytes)))
+	c.ends = append(c.ends, uint32(len(c.bytes))) //nolint:gosec // bounded by the memory of a row group
 	return len(s)
 }
 
@@ -204,7 +204,7 @@ func (e *encoder) encode(c *chunk, rows int) (out encoded, err error) {
 		e.values = slices.Grow(e.values[:0], (len(c.ints)+7)/8)[:(len(c.ints)+7)/8]
 		clear(e.values)
 		for i, v := range c.ints {
-			e.values[i/8] |= byte(v) << (i % 8)
+			e.values[i/8] |= byte(v) << (i % 8) //nolint:gosec // 0 or 1
 		}
 	case kindInt:
 		out.physical, out.encoding = format.Int32, format.Plain
@@ -276,7 +276,7 @@ func (e *encoder) encodeTexts(c *chunk, rows int) (out encoded, err error) {
 		e.texts, e.ends = e.texts[:0], append(e.ends[:0], 0)
 		for i := range rows {
 			e.texts = append(e.texts, d.values[c.group.number(i, c.place)]...)
-			e.ends = append(e.ends, uint32(len(e.texts)))
+			e.ends = append(e.ends, uint32(len(e.texts))) //nolint:gosec // bounded by the memory of a row group
 		}
 		out.encoding = format.DeltaLengthByteArray
 		if e.data, err = lengths.EncodeByteArray(e.data, e.texts, e.ends); err != nil {

@@ -38,7 +38,7 @@ type file struct {
 
 // createFile starts a file.
 func createFile(path string, columns []Column) (*file, error) {
-	out, err := os.Create(path) //nolint:gosec // the path is made by the lake
+	out, err := os.Create(path)
 	if err != nil {
 		return nil, fmt.Errorf("create an object of the lake: %w", err)
 	}

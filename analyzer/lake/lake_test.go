@@ -109,10 +109,10 @@ func readAll(t *testing.T, db *sql.DB, root string, table analyzer.Table) map[st
 	for i, c := range columns {
 		names[i] = c.Name
 	}
-	rows, err := db.QueryContext(t.Context(), fmt.Sprintf("select %s from read_parquet('%s/%s/*/*.parquet', hive_types_autocast = false)", //nolint:gosec // a test
+	rows, err := db.QueryContext(t.Context(), fmt.Sprintf("select %s from read_parquet('%s/%s/*/*.parquet', hive_types_autocast = false)",
 		strings.Join(names, ", "), root, table))
 	require.NoError(t, err)
-	defer rows.Close()
+	defer func() { require.NoError(t, rows.Close()) }()
 	types, err := rows.ColumnTypes()
 	require.NoError(t, err)
 	want := map[string]string{"varchar": "VARCHAR", "boolean": "BOOLEAN", "integer": "INTEGER", "timestamp": "TIMESTAMP", "varchar[]": "VARCHAR[]"}
@@ -451,10 +451,10 @@ func TestABatchIsVisibleAsAWholeOrNotAtAll(t *testing.T) {
 			}
 			c.until(t, l, Batch{Name: "run"}, w)
 
-			again := open(t, dir)
+			open(t, dir)
 			require.NotZero(t, leftovers(t, dir), "a living process's files were taken away")
 			l.die(t)
-			again = open(t, dir)
+			again := open(t, dir)
 			require.Zero(t, leftovers(t, dir), "files of a dead process are still there")
 
 			inbox, err := again.Inbox(ctx)

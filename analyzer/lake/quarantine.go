@@ -89,7 +89,7 @@ func (q *Quarantine) begin() error {
 	if err != nil {
 		return err
 	}
-	if q.out, err = os.Create(filepath.Join(dir, q.name+".jsonl")); err != nil { //nolint:gosec // a name without a path
+	if q.out, err = os.Create(filepath.Join(dir, q.name+".jsonl")); err != nil {
 		return fmt.Errorf("begin the quarantine file: %w", err)
 	}
 	q.w = bufio.NewWriter(q.out)

@@ -92,7 +92,7 @@ func schemaOf(columns []Column) []format.SchemaElement {
 	plain := func(name string, t format.Type) format.SchemaElement {
 		return format.SchemaElement{Name: name, Type: thrift.New(t), RepetitionType: thrift.New(format.Required)}
 	}
-	elements := []format.SchemaElement{{Name: "event", NumChildren: thrift.New(int32(len(columns)))}}
+	elements := []format.SchemaElement{{Name: "event", NumChildren: thrift.New(int32(len(columns)))}} //nolint:gosec // about a hundred
 	for _, c := range columns {
 		switch c.kind {
 		case kindText, kindID:

@@ -99,7 +99,7 @@ var fieldsByName = func() map[string]fieldID {
 	m := make(map[string]fieldID, fieldCount)
 	for id, name := range fieldNames {
 		if name != "" {
-			m[name] = fieldID(id) //nolint:gosec // a few dozen
+			m[name] = fieldID(id)
 		}
 	}
 	return m

@@ -27,7 +27,8 @@ func TestSelectorsAreJudgedTogether(t *testing.T) {
 		{"without KMS, but another selector has it", basic(noKMS + "," + all), nil, nil},
 		{
 			"without KMS, and another selector has its writes", basic(noKMS + `, {"readWriteType": "WriteOnly", "includeManagementEvents": true}`),
-			nil, []string{"KMS read events"},
+			nil,
+			[]string{"KMS read events"},
 		},
 		{"without RDS data", basic(`{"excludeManagementEventSources": ["rdsdata.amazonaws.com"]}`), nil, nil},
 		{"writes only", basic(`{"readWriteType": "WriteOnly", "includeManagementEvents": true}`), nil, []string{"read events"}},
@@ -37,21 +38,25 @@ func TestSelectorsAreJudgedTogether(t *testing.T) {
 		{"no management events, as text", basic(`{"readWriteType": "All", "includeManagementEvents": "false"}`), nil, []string{"management events"}},
 		{
 			"writes only and without KMS", basic(`{"readWriteType": "WriteOnly", "excludeManagementEventSources": ["kms.amazonaws.com"]}`),
-			[]string{"excludes kms.amazonaws.com"}, []string{"read events"},
+			[]string{"excludes kms.amazonaws.com"},
+			[]string{"read events"},
 		},
 
 		{"advanced, all", advanced(`{"fieldSelectors": [` + category + `]}`), nil, nil},
 		{
 			"advanced, without KMS", advanced(`{"fieldSelectors": [` + category + `, {"field": "eventSource", "notEquals": ["kms.amazonaws.com", "rdsdata.amazonaws.com"]}]}`),
-			[]string{"eventSource notEquals excludes kms.amazonaws.com"}, nil,
+			[]string{"eventSource notEquals excludes kms.amazonaws.com"},
+			nil,
 		},
 		{
 			"advanced, without what begins like KMS", advanced(`{"fieldSelectors": [` + category + `, {"field": "eventSource", "notStartsWith": ["kms"]}]}`),
-			[]string{"eventSource notStartsWith excludes kms.amazonaws.com"}, nil,
+			[]string{"eventSource notStartsWith excludes kms.amazonaws.com"},
+			nil,
 		},
 		{
 			"advanced, a list that lacks KMS", advanced(`{"fieldSelectors": [` + category + `, {"field": "eventSource", "equals": ["ec2.amazonaws.com"]}]}`),
-			[]string{"eventSource lists others than kms.amazonaws.com"}, nil,
+			[]string{"eventSource lists others than kms.amazonaws.com"},
+			nil,
 		},
 		{"advanced, a list that has KMS", advanced(`{"fieldSelectors": [` + category + `, {"field": "eventSource", "equals": ["kms.amazonaws.com", "ec2.amazonaws.com"]}]}`), nil, nil},
 		{"advanced, another service left out", advanced(`{"fieldSelectors": [` + category + `, {"field": "eventSource", "notEquals": ["rdsdata.amazonaws.com"]}]}`), nil, nil},
@@ -63,7 +68,8 @@ func TestSelectorsAreJudgedTogether(t *testing.T) {
 		{"advanced, data events only", advanced(`{"fieldSelectors": [{"field": "eventCategory", "equals": ["Data"]}, {"field": "resources.type", "equals": ["AWS::S3::Object"]}]}`), nil, []string{"management events"}},
 		{
 			"advanced, without Decrypt", advanced(`{"fieldSelectors": [` + category + `, {"field": "eventName", "notEquals": ["Decrypt"]}]}`),
-			nil, []string{"events not selected by eventName"},
+			nil,
+			[]string{"events not selected by eventName"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
