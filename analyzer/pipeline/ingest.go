@@ -177,7 +177,7 @@ func (w *worker) record(r *trail.Record, rej *rejects) error {
 	if r.Hint != nil {
 		hint = normalise.Hint{Account: r.Hint.Account, Region: r.Hint.Region}
 	}
-	err := w.normaliser.Event(r.Data, hint, &w.event)
+	err := w.normaliser.Record(r.Doc.Root(), hint, &w.event)
 	if err == nil {
 		err = w.writer.Add(&w.event)
 	}
