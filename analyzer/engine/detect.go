@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"math/big"
@@ -164,8 +165,11 @@ func (t *tick) run(ctx context.Context, d *analyzer.Detection) ([]analyzer.Findi
 		findings[i].EventIDs = slices.Compact(findings[i].EventIDs)
 		if d.EvidenceEvents == nil && slices.Contains(merged, findings[i].ID) && len(findings[i].EventIDs) > 0 {
 			// The two copies of a cross-account call are one event.
+			if err := t.fillIDs(ctx, findings[i].EventIDs); err != nil {
+				return nil, rerun, nil, err
+			}
 			if findings[i].Count, err = t.number(ctx, "count the calls", "select count(distinct case when shared_event_id <> '' then shared_event_id else event_id end)"+
-				" from control_all where event_id in "+inList(findings[i].EventIDs)); err != nil {
+				" from control_all where event_id in (select event_id from wanted_ids)"); err != nil {
 				return nil, rerun, nil, err
 			}
 		}
@@ -317,18 +321,19 @@ func (t *tick) findEvents(ctx context.Context, d *analyzer.Detection, findings [
 		}
 		source = "(" + t.read(t.usesColumns, objects, "") + ")"
 	}
-	var values strings.Builder
-	columns := []string{"number", "first_time", "last_time"}
-	columns = append(columns, ev.On...)
+	columns := []column{{"number", "bigint"}, {"first_time", "timestamp"}, {"last_time", "timestamp"}}
+	for _, c := range ev.On {
+		columns = append(columns, column{c, "varchar"})
+	}
+	wanted := make([][]driver.Value, len(findings))
 	for i, f := range findings {
-		if i > 0 {
-			values.WriteString(", ")
-		}
-		fmt.Fprintf(&values, "(%d, %s, %s", i, timestamp(f.FirstTime), timestamp(f.LastTime))
+		wanted[i] = []driver.Value{int64(i), f.FirstTime, f.LastTime}
 		for _, c := range ev.On {
-			values.WriteString(", " + quote(columnText(f, c)))
+			wanted[i] = append(wanted[i], columnText(f, c))
 		}
-		values.WriteString(")")
+	}
+	if err := t.fill(ctx, "name the events behind it", "wanted", columns, wanted); err != nil {
+		return err
 	}
 	join := "r.event_time between f.first_time and f.last_time"
 	for _, c := range ev.On {
@@ -349,8 +354,8 @@ func (t *tick) findEvents(ctx context.Context, d *analyzer.Detection, findings [
 	}
 	query := fmt.Sprintf("select number, list(event_id order by event_time, event_id) filter (n <= %d), count(distinct data_arn) filter (data_arn <> '')%s from ("+
 		"select *, row_number() over (partition by number order by event_time, event_id) as n from ("+
-		"select distinct f.number, r.event_time, r.event_id%s from %s r join (values %s) as f (%s) on %s%s) d) e group by number",
-		analyzer.MaxEventIDs, lists.String(), details.String(), source, values.String(), strings.Join(columns, ", "), join, where)
+		"select distinct f.number, r.event_time, r.event_id%s from %s r join wanted f on %s%s) d) e group by number",
+		analyzer.MaxEventIDs, lists.String(), details.String(), source, join, where)
 	return t.rows(ctx, "name the events behind it", query, func(_ []string, v []any) error {
 		i, ok := v[0].(int64)
 		if !ok || i < 0 || int(i) >= len(findings) {

@@ -183,6 +183,39 @@ func (e *Engine) exec(ctx context.Context, doing, query string) error {
 	return nil
 }
 
+// fill makes a table anew and appends rows to it. What logs say goes into the
+// database this way, never as part of a statement.
+func (e *Engine) fill(ctx context.Context, doing, table string, columns []column, rows [][]driver.Value) error {
+	if err := e.exec(ctx, doing, "drop table if exists "+table+";"+createTable(table, columns)); err != nil {
+		return err
+	}
+	return e.add(doing, table, rows)
+}
+
+// add appends rows to a table.
+func (e *Engine) add(doing, table string, rows [][]driver.Value) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	err := e.conn.Raw(func(c any) error {
+		conn, ok := c.(driver.Conn)
+		if !ok {
+			return fmt.Errorf("the connection is %T", c)
+		}
+		a, err := duckdb.NewAppenderFromConn(conn, "", table)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			if err := a.AppendRow(row...); err != nil {
+				return errors.Join(err, a.Close())
+			}
+		}
+		return a.Close()
+	})
+	return wrap(doing, err)
+}
+
 // number runs a query that returns one number.
 func (e *Engine) number(ctx context.Context, doing, query string) (int64, error) {
 	var n sql.NullInt64

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"database/sql/driver"
 	"strings"
 	"time"
 
@@ -12,6 +13,9 @@ import (
 // columns of its table that say something. Objects are those of the days that
 // the events may be in.
 func (e *Engine) Events(ctx context.Context, objects []analyzer.Object, ids []string) ([]Row, error) {
+	if err := e.fillIDs(ctx, ids); err != nil {
+		return nil, err
+	}
 	var parts []string
 	for _, table := range []struct {
 		name    analyzer.Table
@@ -24,7 +28,7 @@ func (e *Engine) Events(ctx context.Context, objects []analyzer.Object, ids []st
 			}
 		}
 		if len(of) > 0 {
-			parts = append(parts, "select distinct on (account, event_id) * from ("+e.read(table.columns, of, "")+") r where event_id in "+inList(ids))
+			parts = append(parts, "select distinct on (account, event_id) * from ("+e.read(table.columns, of, "")+") r where event_id in (select event_id from wanted_ids)")
 		}
 	}
 	if len(parts) == 0 || len(ids) == 0 {
@@ -65,10 +69,11 @@ func says(v any) bool {
 	}
 }
 
-func inList(list []string) string {
-	q := make([]string, len(list))
-	for i, s := range list {
-		q[i] = quote(s)
+// fillIDs makes the table wanted_ids of event ids.
+func (e *Engine) fillIDs(ctx context.Context, ids []string) error {
+	rows := make([][]driver.Value, len(ids))
+	for i, id := range ids {
+		rows[i] = []driver.Value{id}
 	}
-	return "(" + strings.Join(q, ", ") + ")"
+	return e.fill(ctx, "list the events wanted", "wanted_ids", []column{{"event_id", "varchar"}}, rows)
 }

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"database/sql/driver"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -70,11 +72,11 @@ func (t *tick) loadPatterns(ctx context.Context) error {
 		}); err != nil {
 		return err
 	}
-	var b strings.Builder
+	var roles, allow [][]driver.Value
 	for _, l := range lists {
 		for _, p := range principals {
 			if slices.ContainsFunc(l.patterns, func(pattern string) bool { return settings.Match(pattern, p) }) {
-				fmt.Fprintf(&b, "insert into roles values (%s, %s);", quote(l.kind), quote(p))
+				roles = append(roles, []driver.Value{l.kind, p})
 			}
 		}
 	}
@@ -84,18 +86,15 @@ func (t *tick) loadPatterns(ctx context.Context) error {
 		for _, p := range principals {
 			if slices.ContainsFunc(k.Principals, func(pattern string) bool { return settings.Match(pattern, p) }) {
 				matched++
-				fmt.Fprintf(&b, "insert into key_allow values (%s, %s, %s, %s);", quote(ref.ARN), quote(ref.Alias), quote(ref.Account), quote(p))
+				allow = append(allow, []driver.Value{ref.ARN, ref.Alias, ref.Account, p})
 			}
 		}
 		if matched == 0 {
 			// The key is listed even while nobody allowed has been seen.
-			fmt.Fprintf(&b, "insert into key_allow values (%s, %s, %s, '');", quote(ref.ARN), quote(ref.Alias), quote(ref.Account))
+			allow = append(allow, []driver.Value{ref.ARN, ref.Alias, ref.Account, ""})
 		}
 	}
-	if b.Len() == 0 {
-		return nil // nobody that the lists name was seen
-	}
-	return t.exec(ctx, "load the settings", b.String())
+	return errors.Join(t.add("load the roles", "roles", roles), t.add("load the allow-lists", "key_allow", allow))
 }
 
 // judge raises, lowers and suppresses findings by what the settings say.
