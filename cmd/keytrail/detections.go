@@ -9,12 +9,14 @@ import (
 	"github.com/keytrail/keytrail/analyzer"
 	"github.com/keytrail/keytrail/analyzer/catalog"
 	"github.com/keytrail/keytrail/analyzer/report"
+	"github.com/keytrail/keytrail/fixtures"
 	"github.com/keytrail/keytrail/queries"
 )
 
-// builtInCatalog reads the detections that this program carries.
+// builtInCatalog reads the detections that this program carries; one without a
+// match and a quiet case does not load.
 func builtInCatalog() (*catalog.Catalog, error) {
-	c, err := catalog.Load(queries.Files, catalog.Options{})
+	c, err := catalog.Load(queries.Files, catalog.Options{Cases: fixtures.Cases})
 	if err != nil {
 		return nil, fmt.Errorf("the built-in detections are not valid:\n%w", err)
 	}
