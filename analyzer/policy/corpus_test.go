@@ -15,7 +15,7 @@ import (
 )
 
 // Policies from real logs: each is either judged or has its reason.
-func TestPoliciesOfTheCorpus(t *testing.T) {
+func TestCorpusPolicies(t *testing.T) {
 	root := os.Getenv("KEYTRAIL_CORPUS")
 	if root == "" {
 		root = "../../../shared/data"
