@@ -25,7 +25,8 @@ const (
 	// maxRejects is how many rejects of one file are reported one by one: a
 	// file of a million broken things must not fill the disk with reports.
 	maxRejects = 1000
-	// resumeAhead is how far to look for the "eventVersion" behind a bracket.
+	// resumeAhead is how far "eventVersion" may be behind its bracket: no
+	// pretty-printer indents further.
 	resumeAhead = 64
 	// maxWaste and maxWasteRatio bound the bytes that are scanned again because
 	// of what is broken.
@@ -43,7 +44,9 @@ func (s *scan) document() error {
 	}
 	doc := s.offset
 	container, tooLarge := false, false // seen one; it, or one of its members
-	wrong := func(reason string) error { return s.lost(doc, "invalid JSON: "+reason, max(s.start+1, s.p-1)) }
+	wrong := func(reason string) error {
+		return s.lost(doc, "invalid JSON: "+reason, max(s.start+1, s.p-resumeAhead))
+	}
 	ended := func(st status) error {
 		if container && st == cut {
 			return s.cutOff(s.here(), "the file ends inside a JSON object", nil)
@@ -210,7 +213,7 @@ func (s *scan) element(st status, in container) error {
 		var syntax *jsonscan.SyntaxError
 		errors.As(err, &syntax)
 		if syntax.Lost {
-			from := s.start + max(1, syntax.Offset-1)
+			from := s.suspect(syntax)
 			if s.resumption(from, s.p) >= 0 || record[len(record)-1] != '}' {
 				return s.lost(s.offset, invalid(syntax), from)
 			}
@@ -333,7 +336,6 @@ func (s *scan) resumption(from, to int) int {
 		if !s.inArray && i > 0 && w.buf[i-1] == '\n' {
 			return i
 		}
-		// No pretty-printer indents further than fits into resumeAhead.
 		text := w.buf[i+1 : min(i+resumeAhead, w.end)]
 		for len(text) > 0 && isSpace(text[0]) {
 			text = text[1:]

@@ -139,6 +139,7 @@ func TestContentDecides(t *testing.T) {
 		{name: "a byte-order mark within files put together", content: "\xef\xbb\xbf" + records(a) + "\xef\xbb\xbf" + records(b), kept: "a b"},
 		{name: "an EventBridge envelope", content: envelope(a), kept: "a"},
 		{name: "an array of EventBridge envelopes", content: "[" + envelope(a) + "," + envelope(other) + "," + envelope(b) + "]", kept: "a b", dropped: 1},
+		{name: "an envelope in an envelope", content: envelope(envelope(a)), skipped: trail.SkippedJSON},
 		{name: "JSON lines of EventBridge envelopes", content: envelope(a) + "\n" + envelope(b) + "\n", kept: "a b"},
 		{name: "an EventBridge event that CloudTrail did not send", content: strings.Replace(envelope(`{"key-id":"1234abcd"}`), "AWS API Call via CloudTrail", "KMS CMK Deletion", 1), skipped: trail.SkippedJSON},
 		{name: "the output of lookup-events", content: lookup(a, other, b), kept: "a b", dropped: 1},
@@ -267,6 +268,9 @@ func TestWhatIsBrokenIsRejectedAlone(t *testing.T) {
 		{name: "a quote is missing in a wanted record", content: records(a, in(b, `"alice"`, `"alice`), c, d), kept: "a c d", reject: []string{fmt.Sprintf("%d: invalid JSON", at(a))}},
 		{name: "a quote is missing in a record that nobody reads", content: records(a, in(other, `"alice"`, `"alice`), c, d), kept: "a c d", reject: []string{fmt.Sprintf("%d: invalid JSON", at(a))}},
 		{name: "quotes are missing in two records that nobody reads", content: records(a, in(other, `"alice"`, `"alice`), c, in(other, `"alice"`, `alice"`), d), kept: "a c d", reject: []string{fmt.Sprintf("%d: invalid JSON", at(a)), "invalid JSON"}},
+		{name: "quotes are missing at the end of one record and in the middle of another, both read by nobody", content: records(a, in(other, `"o"}`, `"o}`), c, in(other, `:00Z"`, `:00Z`), d), kept: "a c d", reject: []string{fmt.Sprintf("%d: invalid JSON", at(a)), "invalid JSON"}},
+		{name: "the last record lacks its bracket", content: records(a, b[:len(b)-1]), kept: "a", reject: []string{"the rest of the file is given up"}},
+		{name: "a bracket too many before a record", content: records(a, "["+b, c, d), kept: "a b c d", reject: []string{fmt.Sprintf("%d: a bracket before this record", at(a))}},
 		{name: "a bracket is missing in pretty-printed records", content: pretty(records(a, in(other, `"alice"}`, `"alice"`), c, d)), kept: "a c d", reject: []string{"invalid JSON"}},
 		{name: "a comma is missing between records", content: `{"Records":[` + a + b + `]}`, kept: "a b", reject: []string{fmt.Sprintf("%d: a comma is missing", at(a)-1)}},
 		{name: "a comma behind the last record", content: `{"Records":[` + a + `,]}`, kept: "a", reject: []string{"a comma with no record"}},
@@ -327,6 +331,7 @@ func TestTheSourceIsTakenFromTheTopOfTheRecordOnly(t *testing.T) {
 		{"with an escape in the value", head + `"eventSource":"kms\u002eamazonaws.com","eventName":"Decrypt"}`, true},
 		{"with white space around the colon", head + "\"eventSource\" \t: \n\"kms.amazonaws.com\",\"eventName\"\r\n:\"Decrypt\"}", true},
 		{"with keys that only begin alike", head + `"eventSourceX":"s3.amazonaws.com","eventNameX":"x","eventSource":"kms.amazonaws.com","eventName":"Decrypt"}`, true},
+		{"behind many candidates, twice", head + `"eventSource":"kms.amazonaws.com","eventName":"Decrypt",` + strings.Repeat(`"x":"eventName",`, 40) + `"eventSource":"s3.amazonaws.com"}`, false},
 		{"many candidates", head + `"x":[` + strings.Repeat(`"eventName",`, 40) + `1],"eventSource":"kms.amazonaws.com","eventName":"Decrypt"}`, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -338,6 +343,46 @@ func TestTheSourceIsTakenFromTheTopOfTheRecordOnly(t *testing.T) {
 				require.Equal(t, !test.wanted, out.counts.Records.NotOfInterest == 1)
 			}
 		})
+	}
+}
+
+// The index looks ahead of its blocks; what has not been read yet must not be
+// taken for what it is not.
+func TestKeysAreFoundWhereverReadsEnd(t *testing.T) {
+	for pad := range 80 {
+		record := fmt.Sprintf(`{"eventVersion":"1.11","eventSource":"kms.amazonaws.com","eventName":"Decrypt","x":"%s","eventSource":"s3.amazonaws.com"}`, strings.Repeat("x", pad))
+		reader := trail.Reader{Filter: onlyKMS}
+		out := try(t, &reader, "x", iotest.OneByteReader(strings.NewReader(records(record))))
+		require.EqualValues(t, 1, out.counts.Records.NotOfInterest)
+		require.Empty(t, out.rejects)
+	}
+}
+
+func TestNothingIsTakenFromTheFileBefore(t *testing.T) {
+	whole := records(rec("a"), rec("b"))
+	reader := trail.Reader{}
+	for n := range whole {
+		try(t, &reader, "x", strings.NewReader(whole))
+		out := try(t, &reader, "x", strings.NewReader(whole[:n]))
+		for i, at := range out.offsets {
+			require.LessOrEqual(t, int(at)+len(out.data[i]), n)
+		}
+		require.Len(t, out.kept, strings.Count(whole[:n], `"eventID":"a"}`)+strings.Count(whole[:n], `"eventID":"b"}`))
+	}
+}
+
+func TestARecordThatSwallowsOthersIsNoticedBeforeItIsTooLarge(t *testing.T) {
+	list := []string{strings.Replace(rec("broken"), `"alice"}`, `"alice"`, 1)}
+	var want []string
+	for i := range 1000 {
+		want = append(want, fmt.Sprint(i))
+		list = append(list, rec(want[i]))
+	}
+	for _, log := range []string{records(list...), strings.Join(list, "\n")} {
+		reader := trail.Reader{Limits: trail.Limits{MaxRecord: 40 << 10}}
+		out := try(t, &reader, "x", strings.NewReader(log))
+		require.Equal(t, want, out.kept)
+		requireRejects(t, []string{"invalid JSON"}, out.rejects)
 	}
 }
 

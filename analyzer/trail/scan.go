@@ -316,8 +316,15 @@ func (s *scan) isBroken() bool {
 	if !errors.As(err, &s.syntax) || !s.syntax.Lost {
 		return false
 	}
-	s.from = s.start + max(1, s.syntax.Offset-1)
+	s.from = s.suspect(s.syntax)
 	return s.resumption(s.from, s.window.end) >= 0
+}
+
+// suspect returns from where on in the window the value that err is about may
+// be another: a quote that is missing shows only at the next one, which may
+// belong to the next record's first key.
+func (s *scan) suspect(err *jsonscan.SyntaxError) int {
+	return s.start + max(1, err.Offset-resumeAhead)
 }
 
 // brackets goes from p, which is at an opening bracket, to behind the one that
