@@ -61,6 +61,29 @@ type worker struct {
 	writer     *lake.Writer
 	event      analyzer.Event
 	unplaced   int64 // records that passed as JSON but are no events
+
+	// A file is read by one worker from beginning to end. One whose only rejects
+	// are unplaced records was read without fault as far as the reader knows.
+	file           string
+	faulty, misfit bool  // of the file: the reader rejected something, a record had no place
+	misfits        int64 // files that only hold unplaced records
+}
+
+// begin notes that something comes from a file.
+func (w *worker) begin(file string) {
+	if file == w.file {
+		return
+	}
+	w.end()
+	w.file = file
+}
+
+// end closes the account of the file that was read.
+func (w *worker) end() {
+	if w.misfit && !w.faulty {
+		w.misfits++
+	}
+	w.file, w.faulty, w.misfit = "", false, false
 }
 
 // rejects gathers what could not be read, from all workers.
@@ -134,7 +157,12 @@ func (in *Ingest) inputs(ctx context.Context, inputs []trail.Input) (res Ingeste
 		Workers: count,
 		Handler: func(i int) trail.Handler {
 			w := workers[i]
-			return trail.Handler{Reject: rej.add, Record: func(r *trail.Record) error { return w.record(r, rej) }}
+			reject := func(r analyzer.Reject) error {
+				w.begin(r.File)
+				w.faulty = true
+				return rej.add(r)
+			}
+			return trail.Handler{Reject: reject, Record: func(r *trail.Record) error { return w.record(r, rej) }}
 		},
 		Progress: func(p trail.Progress) {
 			if in.Progress != nil {
@@ -149,7 +177,7 @@ func (in *Ingest) inputs(ctx context.Context, inputs []trail.Input) (res Ingeste
 	if err != nil {
 		return res, err
 	}
-	batch := lake.Batch{Name: in.Run, Files: res.Files, Sources: res.EventsBySource}
+	batch := lake.Batch{Name: in.Run, Sources: res.EventsBySource}
 	for _, w := range workers {
 		objects, err := w.writer.Close()
 		if err != nil {
@@ -161,9 +189,12 @@ func (in *Ingest) inputs(ctx context.Context, inputs []trail.Input) (res Ingeste
 		}
 		res.Records.Kept -= w.unplaced
 		res.Records.Rejected += w.unplaced
+		w.end()
+		res.Files.Read -= w.misfits
+		res.Files.Rejected += w.misfits
 	}
 	res.Rejects, res.RejectCount, res.Objects = rej.first, rej.count, len(batch.Objects)
-	batch.Records = res.Records
+	batch.Files, batch.Records = res.Files, res.Records
 	if len(batch.Objects) == 0 {
 		return res, nil
 	}
@@ -183,6 +214,8 @@ func (w *worker) record(r *trail.Record, rej *rejects) error {
 	}
 	if errors.Is(err, normalise.ErrIncomplete) || errors.Is(err, lake.ErrNoTime) {
 		w.unplaced++
+		w.begin(r.File)
+		w.misfit = true
 		return rej.add(analyzer.Reject{File: r.File, Offset: r.Offset, Reason: err.Error(), Record: r.Data})
 	}
 	return err
