@@ -27,6 +27,16 @@ type chunk struct {
 	levels levels   // kindOptionalTime, kindList
 }
 
+// room returns s with room for n more. Large slices that append grows by a
+// quarter each time are copied four times over until a row group is full; with
+// three times the room it is half of once.
+func room[T any](s []T, n int) []T {
+	if cap(s)-len(s) >= n {
+		return s
+	}
+	return slices.Grow(s, max(n, 2*len(s), 64))
+}
+
 // table holds the columns of the row group being filled.
 type table struct {
 	chunks []chunk
@@ -101,17 +111,17 @@ func (c *chunk) add(base unsafe.Pointer) int {
 		if *(*bool)(field) {
 			v = 1
 		}
-		c.ints = append(c.ints, v)
+		c.ints = append(room(c.ints, 1), v)
 	case kindInt:
-		c.ints = append(c.ints, int64(*(*int)(field)))
+		c.ints = append(room(c.ints, 1), int64(*(*int)(field)))
 	case kindTime:
-		c.ints = append(c.ints, (*time.Time)(field).UnixMilli())
+		c.ints = append(room(c.ints, 1), (*time.Time)(field).UnixMilli())
 	case kindOptionalTime:
 		if t := (*time.Time)(field); t.IsZero() {
-			c.levels.definition = append(c.levels.definition, 0)
+			c.levels.definition = append(room(c.levels.definition, 1), 0)
 		} else {
-			c.levels.definition = append(c.levels.definition, 1)
-			c.ints = append(c.ints, t.UnixMilli())
+			c.levels.definition = append(room(c.levels.definition, 1), 1)
+			c.ints = append(room(c.ints, 1), t.UnixMilli())
 		}
 	case kindList:
 		return c.list(*(*[]string)(field))
@@ -123,15 +133,15 @@ func (c *chunk) id(s string) int {
 	if !utf8.ValidString(s) {
 		s = strings.ToValidUTF8(s, "\uFFFD")
 	}
-	c.bytes = append(c.bytes, s...)
-	c.ends = append(c.ends, uint32(len(c.bytes))) //nolint:gosec // bounded by the memory of a row group
+	c.bytes = append(room(c.bytes, len(s)), s...)
+	c.ends = append(room(c.ends, 1), uint32(len(c.bytes))) //nolint:gosec // bounded by the memory of a row group
 	return len(s)
 }
 
 func (c *chunk) list(texts []string) (size int) {
 	if len(texts) == 0 {
-		c.levels.repetition = append(c.levels.repetition, 0)
-		c.levels.definition = append(c.levels.definition, 0)
+		c.levels.repetition = append(room(c.levels.repetition, 1), 0)
+		c.levels.definition = append(room(c.levels.definition, 1), 0)
 		return 0
 	}
 	for i, s := range texts {
@@ -139,8 +149,8 @@ func (c *chunk) list(texts []string) (size int) {
 		if i == 0 {
 			first = 0
 		}
-		c.levels.repetition = append(c.levels.repetition, first)
-		c.levels.definition = append(c.levels.definition, 1)
+		c.levels.repetition = append(room(c.levels.repetition, 1), first)
+		c.levels.definition = append(room(c.levels.definition, 1), 1)
 		size += c.id(s) + 8
 	}
 	return size

@@ -41,7 +41,7 @@ func (d *dictionary) find(s string) (number uint32, size int) {
 			return d.slots[at].number - 1, 0
 		}
 	}
-	d.values = append(d.values, s)
+	d.values = append(room(d.values, 1), s)
 	number = uint32(len(d.values)) //nolint:gosec // at most one for each row of a row group
 	d.slots[at] = slot{hash, number}
 	if 2*len(d.values) > len(d.slots) {

@@ -74,7 +74,7 @@ func (g *group) add(base unsafe.Pointer) (size int) {
 	at := hash & mask
 	for ; g.slots[at].number != 0; at = (at + 1) & mask {
 		if g.slots[at].hash == hash {
-			g.rows = append(g.rows, g.slots[at].number-1)
+			g.rows = append(room(g.rows, 1), g.slots[at].number-1)
 			return 0
 		}
 	}
@@ -82,6 +82,7 @@ func (g *group) add(base unsafe.Pointer) (size int) {
 	entry := uint32(g.entries) //nolint:gosec // at most one for each row
 	g.entries++
 	g.slots[at] = slot{hash, entry + 1}
+	g.numbers, g.alive = room(g.numbers, len(g.offsets)), room(g.alive, len(g.offsets))
 	var model []uint32 // numbers of an entry with the same first text
 	for i, offset := range g.offsets {
 		s := *(*string)(unsafe.Add(base, offset))
@@ -100,7 +101,7 @@ func (g *group) add(base unsafe.Pointer) (size int) {
 		g.alive = append(g.alive, s)
 		size += 24
 	}
-	g.rows = append(g.rows, entry)
+	g.rows = append(room(g.rows, 1), entry)
 	if 2*g.entries > len(g.slots) {
 		g.grow()
 	}
@@ -113,7 +114,7 @@ func (g *group) add(base unsafe.Pointer) (size int) {
 // cheaper than to look them up.
 func (g *group) model(number, entry uint32) []uint32 {
 	if int(number) == len(g.alike) {
-		g.alike = append(g.alike, entry)
+		g.alike = append(room(g.alike, 1), entry)
 		return nil
 	}
 	n := len(g.offsets)
