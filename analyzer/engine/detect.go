@@ -280,6 +280,14 @@ func merge(into *analyzer.Finding, f analyzer.Finding) {
 	if f.LastTime.After(into.LastTime) {
 		into.LastTime, into.Time = f.LastTime, f.Time
 	}
+	// The owner's copy of a call across accounts names the caller's account only:
+	// an ARN says more.
+	if named := strings.HasPrefix(f.Principal, "arn:"); named != strings.HasPrefix(into.Principal, "arn:") {
+		if named {
+			into.Principal = f.Principal
+		}
+		f.Principal = into.Principal
+	}
 	// Which row came first is chance: take the smaller text, so that it is not.
 	for _, p := range []struct{ into, from *string }{{&into.Account, &f.Account}, {&into.Region, &f.Region}, {&into.Principal, &f.Principal}, {&into.Key, &f.Key}} {
 		if *p.into == "" || (*p.from != "" && *p.from < *p.into) {

@@ -32,15 +32,18 @@ references:
 --- */
 with endings as (
   select
-    *,
-    date_trunc('hour', event_time) + interval '5' minute * (minute(event_time) / 5) as slot
-  from control_events
-  where event_source = 'kms.amazonaws.com'
-    and event_name in ('RevokeGrant', 'RetireGrant')
-    and outcome = 'ok'
+    g.*,
+    date_trunc('hour', g.event_time) + interval '5' minute * (minute(g.event_time) / 5) as slot
+  from control_events g
+  left join accounts a on a.account = g.principal_account
+  where g.event_source = 'kms.amazonaws.com'
+    and g.event_name in ('RevokeGrant', 'RetireGrant')
+    and g.outcome = 'ok'
     -- Services retire their own grants, for themselves or for a caller.
-    and lane = 'direct'
-    and key_arn <> ''
+    and g.lane = 'direct'
+    and g.key_arn <> ''
+    -- Our caller's own copy of a cross-account call tells it already.
+    and not (g.owner_copy and coalesce(a.ours and (a.listed or a.first_time <= g.event_time), false))
 ),
 
 -- Windows of 15 minutes start every 5.

@@ -65,7 +65,8 @@ twins as (
     count(distinct m.grant_id) as grant_count,
     min(m.account) as account,
     min(m.region) as region,
-    min(m.principal) as principal,
+    -- The owner's copy of a call across accounts names the account only.
+    coalesce(min(case when m.principal like 'arn:%' then m.principal end), min(m.principal)) as principal,
     min(m.grant_id) as grant_id,
     min(m.source_ip) as source_ip,
     min(m.person) as person,
@@ -117,7 +118,8 @@ recreated as (
     count(distinct m.grant_id) as grant_count,
     min(m.account) as account,
     min(m.region) as region,
-    min(m.principal) as principal,
+    -- The owner's copy of a call across accounts names the account only.
+    coalesce(min(case when m.principal like 'arn:%' then m.principal end), min(m.principal)) as principal,
     min(m.grant_id) as grant_id,
     min(m.source_ip) as source_ip,
     min(m.person) as person,
