@@ -190,7 +190,7 @@ func (t *tick) prepare(ctx context.Context) error {
 	for _, f := range memoryFiles {
 		path := filepath.Join(dir, f.file)
 		if _, err := os.Stat(path); err != nil {
-			return fmt.Errorf("load memory: %w; remove the folder of memory to rebuild it from the lake", err)
+			return fmt.Errorf("load memory: %w; run analyze with --rebuild to make it anew from the lake", err)
 		}
 		fmt.Fprintf(&load, "insert into %s by name select * from read_parquet(%s);", f.table, quote(path))
 	}

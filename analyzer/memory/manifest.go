@@ -92,10 +92,10 @@ func (d *Dir) Load() (Manifest, error) {
 		return m, fmt.Errorf("read the memory's manifest: %w", err)
 	}
 	if err := json.Unmarshal(b, &m); err != nil {
-		return m, fmt.Errorf("read the memory's manifest %s: %w; remove the folder to rebuild memory from the lake", d.manifestPath(), err)
+		return m, fmt.Errorf("read the memory's manifest %s: %w; run analyze with --rebuild to make it anew from the lake", d.manifestPath(), err)
 	}
 	if m.Version != Version {
-		return m, fmt.Errorf("%w: %s has version %d, this is %d; remove the folder to rebuild memory from the lake", ErrVersion, d.manifestPath(), m.Version, Version)
+		return m, fmt.Errorf("%w: %s has version %d, this is %d; run analyze with --rebuild to make it anew from the lake", ErrVersion, d.manifestPath(), m.Version, Version)
 	}
 	return m, nil
 }
@@ -132,6 +132,18 @@ func writeSynced(path string, b []byte) error {
 		return errors.Join(err, f.Close())
 	}
 	return f.Close()
+}
+
+// Remove forgets everything. The manifest goes first, so that a crash leaves
+// either all of memory or none.
+func (d *Dir) Remove() error {
+	if err := os.Remove(d.manifestPath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the memory: %w", err)
+	}
+	if err := os.RemoveAll(d.root); err != nil {
+		return fmt.Errorf("remove the memory: %w", err)
+	}
+	return nil
 }
 
 // clean removes every generation but the current one, also those that a crash

@@ -57,7 +57,7 @@ func (w *work) explain(ctx context.Context, id string) error {
 	if strings.HasPrefix(id, "a-") {
 		al, err := w.store.Alert(ctx, id)
 		if err != nil {
-			return fmt.Errorf("alert %s: %w in this lake", id, err)
+			return fmt.Errorf("this lake: %w", err)
 		}
 		ids = al.FindingIDs
 	}
@@ -74,7 +74,7 @@ func (w *work) explain(ctx context.Context, id string) error {
 	for _, id := range ids {
 		f, err := w.store.Finding(ctx, id)
 		if err != nil {
-			return fmt.Errorf("finding %s: %w in this lake", id, err)
+			return fmt.Errorf("this lake: %w", err)
 		}
 		if err := w.explainFinding(ctx, e, m, f); err != nil {
 			return err

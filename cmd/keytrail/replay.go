@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/keytrail/keytrail/analyzer/memory"
 )
 
 // replayCommand reads logs and analyses them in one go.
@@ -87,6 +90,7 @@ func (a *app) ingestCommand() *cobra.Command {
 
 // analyzeCommand judges what is new in a lake.
 func (a *app) analyzeCommand() *cobra.Command {
+	var rebuild bool
 	var o runOptions
 	cmd := &cobra.Command{
 		Use:   "analyze --lake DIR",
@@ -95,7 +99,8 @@ func (a *app) analyzeCommand() *cobra.Command {
 last run, on top of what it remembers of those before. It prints the findings
 and alerts that are new or have changed since they were last printed.`,
 		Example: `  keytrail analyze --lake lake
-  keytrail analyze --lake lake --format json --fail-on high`,
+  keytrail analyze --lake lake --format json --fail-on high
+  keytrail analyze --lake lake --rebuild    # forget, and judge the whole lake again`,
 		Args: cobra.NoArgs,
 		RunE: a.does(func(cmd *cobra.Command, _ []string) (err error) {
 			started := time.Now()
@@ -110,6 +115,11 @@ and alerts that are new or have changed since they were last printed.`,
 				return err
 			}
 			defer func() { err = errors.Join(err, w.close()) }()
+			if rebuild {
+				if err := w.forget(cmd.Context()); err != nil {
+					return err
+				}
+			}
 			if err := w.analyze(cmd.Context()); err != nil {
 				return err
 			}
@@ -118,6 +128,7 @@ and alerts that are new or have changed since they were last printed.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.lake, "lake", "", "`folder` of the lake")
+	f.BoolVar(&rebuild, "rebuild", false, "forget what is remembered and analyse the whole lake again, as after logs that came out of order")
 	o.register(f)
 	return cmd
 }
@@ -128,4 +139,13 @@ func needPaths(cmd *cobra.Command, args []string) error {
 		return usagef("say what to read: %s PATH…, a file, a folder, a pattern or - for standard input", cmd.CommandPath())
 	}
 	return nil
+}
+
+// forget puts the whole lake before the next analysis, without memory. The
+// findings and alerts stay: the same events give the same ids.
+func (w *work) forget(ctx context.Context) error {
+	if err := w.lake.Requeue(ctx); err != nil {
+		return err
+	}
+	return memory.Open(filepath.Join(w.lake.Root(), "memory")).Remove()
 }

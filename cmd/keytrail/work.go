@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -165,6 +166,11 @@ func (w *work) ingest(ctx context.Context, paths []string) error {
 		}
 		step.Add(bytes - done)
 		done = bytes
+	}
+	if w.env("GOGC") == "" {
+		// What lives while reading is bounded and small, so collecting it less
+		// often costs some tens of megabytes and saves a tenth of the time.
+		defer debug.SetGCPercent(debug.SetGCPercent(400))
 	}
 	var err error
 	w.ingested, err = in.Paths(ctx, paths)

@@ -23,6 +23,9 @@ params:
   compare_with: 672h
   # A pair known for two weeks has shown its weekly jobs twice.
   baseline: 336h
+  # Whatever the hour of the week, three hours of the last 28 days that came near
+  # it (the busiest 1 % of a fortnight) show that such an hour is part of its work.
+  like_hours: 3
   # Without a baseline: a person who decrypts by hand does it a few times. 200
   # direct calls in 10 minutes are a loop.
   burst: 200
@@ -77,7 +80,8 @@ busy_hours as (
   having sum(h.event_count) >= :floor
 ),
 
--- The busiest of the same hours (and their neighbours) of the weeks before.
+-- The busiest of the same hours (and their neighbours) of the weeks before, and
+-- how many of all hours came near.
 compared as (
   select
     b.principal,
@@ -86,7 +90,8 @@ compared as (
     b.hour,
     b.account,
     b.event_count,
-    coalesce(max(p.event_count), 0) as usual_count
+    coalesce(max(case when mod(date_diff('hour', p.hour, b.hour), 168) in (0, 1, 167) then p.event_count end), 0) as usual_count,
+    count(case when p.event_count * :factor >= b.event_count then 1 end) as like_hours
   from busy_hours b
   join pairs f on f.principal = b.principal
     and f.key_arn = b.key_arn
@@ -106,6 +111,7 @@ spikes as (
   select *
   from compared
   where event_count > :factor * usual_count
+    and like_hours <= :like_hours
 ),
 
 -- What an hour's row does not know comes from the 5-minute rows.
