@@ -150,18 +150,20 @@ func (s *scan) array(in container, begun bool) error {
 
 	for comma := begun; ; {
 		c, ok := s.next()
-		if ok && comma && c == ',' {
+		switch {
+		case !ok || !comma || c == ']':
+		case c == ',':
 			s.p++
 			if c, ok = s.next(); ok && c == ']' {
 				if err := s.reject(s.here(), "a comma with no record behind it", nil); err != nil {
 					return err
 				}
 			}
-		} else if ok && comma && c == '{' {
+		case c == '{':
 			if err := s.reject(s.here(), "a comma is missing before this record", nil); err != nil {
 				return err
 			}
-		} else if ok && comma && c != ']' {
+		default:
 			c = 0
 		}
 		if !ok {

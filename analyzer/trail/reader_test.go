@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -229,9 +230,9 @@ func utf16Of(s string, bigEnd bool) string {
 	var b strings.Builder
 	for _, u := range utf16.Encode([]rune(s)) {
 		if bigEnd {
-			b.Write([]byte{byte(u >> 8), byte(u)})
+			b.Write(binary.BigEndian.AppendUint16(nil, u))
 		} else {
-			b.Write([]byte{byte(u), byte(u >> 8)})
+			b.Write(binary.LittleEndian.AppendUint16(nil, u))
 		}
 	}
 	return b.String()
@@ -532,13 +533,18 @@ func TestDamageEverywhereCostsABoundedAmount(t *testing.T) {
 		"elements that are no objects":           `1,`,
 		"brackets":                               `[{`,
 		"lines of nothing":                       "{\n",
+		"lines of other JSON":                    "{}\n",
 		"lines of text":                          "x\n{}\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, head := range []string{`{"Records":[`, "{}\n" + rec("a") + "\n"} {
 				const size = 4 << 20
 				reader := trail.Reader{}
-				out := try(t, &reader, "x", io.MultiReader(strings.NewReader(head), &repeated{unit: unit, total: size}))
+				var out outcome
+				used := peakMemory(func() {
+					out = try(t, &reader, "x", io.MultiReader(strings.NewReader(head), &repeated{unit: unit, total: size}))
+				})
+				require.Less(t, used, uint64(64<<20), "bytes of memory taken")
 				require.NotEmpty(t, out.rejects)
 				require.LessOrEqual(t, len(out.rejects), 1002)
 				if name == "records that swallow all that follows" {

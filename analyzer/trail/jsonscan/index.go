@@ -122,7 +122,7 @@ func finish(quote, escape, open, closing, control, high, candidate uint64, state
 	}
 	quote &^= escaped
 	inString := prefixXor(quote) ^ state.inString
-	state.inString = uint64(int64(inString) >> 63)
+	state.inString = -(inString >> 63)
 	return Block{
 		String:    inString,
 		Open:      open &^ inString,
