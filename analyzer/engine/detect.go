@@ -345,6 +345,11 @@ func (t *tick) findEvents(ctx context.Context, d *analyzer.Detection, findings [
 	}
 	join := "r.event_time between f.first_time and f.last_time"
 	for _, c := range ev.On {
+		if c == "key_arn" {
+			// A re-encryption concerns two keys.
+			join += " and f.key_arn in (r.key_arn, r.dest_key_arn)"
+			continue
+		}
 		join += " and cast(r." + c + " as varchar) = f." + c
 	}
 	where := ""
