@@ -9,7 +9,7 @@ mitre: [T1098, T1537]
 events: ["kms.amazonaws.com:CreateGrant"]
 entity: [key_arn, grantee]
 window: 0
-summary: "{principal_name} granted {operations} on {key_name} to {grantee}, outside of the organisation ({account_name}, {region})"
+summary: "{principal_name} granted {operations} on {key_name} to {grantee}; account {outsider} is not ours ({account_name}, {region})"
 at_risk: "Data under {key_name}, for as long as the grant lives: grants do not expire and survive a change of the key policy."
 undo: aws kms revoke-grant --key-id {key_arn} --grant-id {grant_id} --region {region}
 description: >-
@@ -17,23 +17,37 @@ description: >-
   by a caller from such an account. Grants to AWS services and to the infrastructure of our own instances are left out.
   Medium when only the right to retire the grant goes outside: that can break things but read nothing.
 false_positives: >-
-  Sharing an encrypted machine image with a partner account. List the account under partners.
+  Sharing an encrypted machine image with a partner account. List the account under partners: such grants are then
+  recorded and counted, not told.
 runbook: >-
   1. Whose account is it? If nobody knows, revoke the grant (command below); it stops working within minutes. 2. See
-  what the grantee did with it: KMS-U07 for this key since the grant was made. 3. aws kms list-grants for more grants
-  by the same caller, and KMS-G05 for one that comes back after it was revoked.
+  what the grantee did with it: KMS-U07 for this key since the grant was made. 3. aws kms list-grants shows more grants
+  by the same caller; KMS-G05 is one that comes back after it was revoked. 4. Stop the caller, or it makes the next.
 references:
   - https://docs.aws.amazon.com/kms/latest/developerguide/grants.html
 --- */
 with made as (
   select
     g.*,
-    coalesce(ga.ours and (ga.listed or ga.first_time <= g.event_time), false) or coalesce(ga.partner, false)
-      or g.grantee_account = g.key_account or g.grantee_account = '' as grantee_known,
-    coalesce(ra.ours and (ra.listed or ra.first_time <= g.event_time), false) or coalesce(ra.partner, false)
-      or g.retiring_account = g.key_account or g.retiring_account = '' as retiring_known,
-    coalesce(ca.ours and (ca.listed or ca.first_time <= g.event_time), false) or coalesce(ca.partner, false)
-      or g.principal_account = g.key_account or g.principal_account = '' as caller_known,
+    -- Of each party: '' is ours or nobody, 'partner …' a partner, 'outside' anybody else.
+    case
+      when g.grantee_account in ('', g.key_account) then ''
+      when coalesce(ga.ours and (ga.listed or ga.first_time <= g.event_time), false) then ''
+      when coalesce(ga.partner, false) then concat('partner ', case when ga.name = '' then ga.account else ga.name end)
+      else 'outside'
+    end as grantee_side,
+    case
+      when g.retiring_account in ('', g.key_account) then ''
+      when coalesce(ra.ours and (ra.listed or ra.first_time <= g.event_time), false) then ''
+      when coalesce(ra.partner, false) then concat('partner ', case when ra.name = '' then ra.account else ra.name end)
+      else 'outside'
+    end as retiring_side,
+    case
+      when g.principal_account in ('', g.key_account) then ''
+      when coalesce(ca.ours and (ca.listed or ca.first_time <= g.event_time), false) then ''
+      when coalesce(ca.partner, false) then concat('partner ', case when ca.name = '' then ca.account else ca.name end)
+      else 'outside'
+    end as caller_side,
     -- The key is ours when its account is, or when this is the owner's copy of the event.
     coalesce(ka.ours and (ka.listed or ka.first_time <= g.event_time), false) or g.key_account = g.account as key_ours
   from control_events g
@@ -60,22 +74,36 @@ select
   event_time as last_time,
   cast(1 as bigint) as event_count,
   array[event_id] as event_ids,
-  case when grantee_known and caller_known then 'medium' else 'high' end as severity,
+  case when grantee_side = 'outside' or caller_side = 'outside' then 'high' else 'medium' end as severity,
+  -- Only partners are let in.
+  case
+    when grantee_side = 'outside' or retiring_side = 'outside' or caller_side = 'outside' then ''
+    when grantee_side <> '' then grantee_side
+    when caller_side <> '' then caller_side
+    else retiring_side
+  end as suppressed_by,
+  case
+    when grantee_side = 'outside' then grantee_account
+    when caller_side = 'outside' then principal_account
+    when retiring_side = 'outside' then retiring_account
+    when grantee_side <> '' then grantee_account
+    when caller_side <> '' then principal_account
+    else retiring_account
+  end as outsider,
   grant_id,
   grant_name,
   grantee_account,
-  grantee_kind,
-  retiring_principal,
-  retiring_account,
-  principal_account,
+  case when retiring_side = '' then '' else retiring_principal end as retiring_principal,
+  case when retiring_side = '' then '' else retiring_account end as retiring_account,
+  case when caller_side = '' then '' else principal_account end as principal_account,
   grant_operations as operations,
-  case when grant_constraint = '' then 'none' else grant_constraint end as constraint_text,
+  case when grant_constraint = '' then 'none' else grant_constraint end as only_for_context,
+  principal_type,
   person,
   session_name,
   source_ip,
   client,
-  invoked_by,
-  lane
+  invoked_by
 from made
 where key_ours
-  and not (grantee_known and retiring_known and caller_known)
+  and (grantee_side <> '' or retiring_side <> '' or caller_side <> '')
