@@ -50,6 +50,11 @@ func (s *scan) open() (verdict string, err error) {
 		w.reset(again(w.buf[:w.end], rest, s.limits))
 		head = w.head(headSize)
 	}
+	if w.err != nil { // it may have waited until the context ended
+		if s.fatal = s.ctx.Err(); s.fatal != nil {
+			return "", s.fatal
+		}
+	}
 	if failure := w.failure(); failure != nil && len(head) == 0 {
 		s.gaveUp = true
 		return "", s.reject(0, describe(failure), nil)

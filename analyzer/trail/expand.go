@@ -22,6 +22,9 @@ type Input struct {
 	Size int64 // in bytes as stored; 0 when it is not known
 	// Open opens the input; nil means the file of that Name.
 	Open func() (io.ReadCloser, error)
+
+	// pipe says that opening and reading may wait for somebody else.
+	pipe bool
 }
 
 // Listing is what paths stand for.
@@ -57,7 +60,7 @@ func (e *expansion) argument(path string) error {
 		if !e.seen[Stdin] {
 			e.seen[Stdin] = true
 			open := func() (io.ReadCloser, error) { return io.NopCloser(os.Stdin), nil }
-			e.Inputs = append(e.Inputs, Input{Name: Stdin, Open: open})
+			e.Inputs = append(e.Inputs, Input{Name: Stdin, Open: open, pipe: true})
 		}
 		return nil
 	}
@@ -107,16 +110,15 @@ func (e *expansion) found(path string, info fs.FileInfo) error {
 	if info.IsDir() {
 		return e.folder(path, real)
 	}
-	e.file(path, real, info.Size())
+	e.file(real, Input{Name: path, Size: info.Size(), pipe: !info.Mode().IsRegular()})
 	return nil
 }
 
-func (e *expansion) file(path, real string, size int64) {
-	if e.seen[real] {
-		return
+func (e *expansion) file(real string, in Input) {
+	if !e.seen[real] {
+		e.seen[real] = true
+		e.Inputs = append(e.Inputs, in)
 	}
-	e.seen[real] = true
-	e.Inputs = append(e.Inputs, Input{Name: path, Size: size})
 }
 
 func (e *expansion) folder(path, real string) error {
@@ -157,7 +159,7 @@ func (e *expansion) entry(entry fs.DirEntry, path, real string) error {
 		if err != nil {
 			return fmt.Errorf("look at %s: %w", path, err)
 		}
-		e.file(path, real, info.Size())
+		e.file(real, Input{Name: path, Size: info.Size()})
 		return nil
 	}
 	e.skip(SkippedSpecial) // a socket or a device

@@ -1,10 +1,15 @@
 package trail
 
-import "io"
+import (
+	"context"
+	"io"
+)
 
-// readAhead inflates in a goroutine of its own while what came before is
-// scanned: a single large file takes two processors.
+// readAhead reads in a goroutine of its own. A large file is inflated by it
+// while what came before is scanned, which takes two processors; and a pipe is
+// read by it that may never give anything more, whatever the context says.
 type readAhead struct {
+	ctx  context.Context //nolint:containedctx // of the one file
 	full chan chunk
 	free chan []byte
 	quit chan struct{}
@@ -24,8 +29,9 @@ const (
 	aheadChunk  = 128 << 10
 )
 
-func newReadAhead(src io.Reader) *readAhead {
+func newReadAhead(ctx context.Context, src io.Reader) *readAhead {
 	r := &readAhead{
+		ctx:  ctx,
 		full: make(chan chunk, aheadChunks),
 		free: make(chan []byte, aheadChunks),
 		quit: make(chan struct{}),
@@ -48,7 +54,7 @@ func (r *readAhead) run(src io.Reader) {
 			return
 		}
 		n, err := 0, error(nil)
-		for n < len(buf) && err == nil {
+		for n < len(buf)/2 && err == nil {
 			var got int
 			got, err = src.Read(buf[n:])
 			n += got
@@ -61,7 +67,7 @@ func (r *readAhead) run(src io.Reader) {
 	}
 }
 
-// Read gives what has been read ahead.
+// Read gives what has been read ahead, until the context ends.
 func (r *readAhead) Read(p []byte) (int, error) {
 	for len(r.left) == 0 {
 		if r.buf != nil {
@@ -71,8 +77,12 @@ func (r *readAhead) Read(p []byte) (int, error) {
 		if r.err != nil {
 			return 0, r.err
 		}
-		c := <-r.full
-		r.buf, r.left, r.err = c.data, c.data, c.err
+		select {
+		case c := <-r.full:
+			r.buf, r.left, r.err = c.data, c.data, c.err
+		case <-r.ctx.Done():
+			return 0, r.ctx.Err()
+		}
 	}
 	n := copy(p, r.left)
 	r.left = r.left[n:]
@@ -83,4 +93,45 @@ func (r *readAhead) Read(p []byte) (int, error) {
 func (r *readAhead) stop() {
 	close(r.quit)
 	<-r.done
+}
+
+// patient reads an input that may keep whoever opens or reads it waiting for
+// ever, such as a named pipe that nobody writes to. It ends with the context;
+// what waits then is left waiting.
+type patient struct {
+	ahead *readAhead
+}
+
+func newPatient(ctx context.Context, open func() (io.ReadCloser, error)) (*patient, error) {
+	type opening struct {
+		src io.ReadCloser
+		err error
+	}
+	opened := make(chan opening, 1)
+	go func() {
+		src, err := open()
+		opened <- opening{src, err}
+	}()
+	select {
+	case o := <-opened:
+		if o.err != nil {
+			return nil, o.err
+		}
+		p := &patient{ahead: newReadAhead(ctx, o.src)}
+		go func() {
+			<-p.ahead.done
+			o.src.Close() //nolint:errcheck,gosec // only read
+		}()
+		return p, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (p *patient) Read(b []byte) (int, error) { return p.ahead.Read(b) }
+
+// Close lets go of the input, which is closed when the last read has returned.
+func (p *patient) Close() error {
+	close(p.ahead.quit)
+	return nil
 }

@@ -98,11 +98,15 @@ func (r *Reader) ReadAll(ctx context.Context, inputs []Input, all All) (Counts, 
 
 // input opens and reads one input.
 func (s *scan) input(ctx context.Context, in Input, how reading) (counts Counts, err error) {
+	open := in.Open
+	if open == nil {
+		open = func() (io.ReadCloser, error) { return os.Open(in.Name) }
+	}
 	var src io.ReadCloser
-	if in.Open != nil {
-		src, err = in.Open()
+	if in.pipe {
+		src, err = newPatient(ctx, open)
 	} else {
-		src, err = os.Open(in.Name)
+		src, err = open()
 	}
 	if err != nil {
 		return s.unopened(ctx, in.Name, err)

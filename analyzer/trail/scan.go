@@ -107,7 +107,7 @@ func (s *scan) file(ctx context.Context, name string, src io.Reader, how reading
 
 	content := s.source.reset(src, s.limits, how.read)
 	if how.ahead {
-		ahead := newReadAhead(content)
+		ahead := newReadAhead(ctx, content)
 		defer ahead.stop() // before the source is let go
 		content = ahead
 	}
@@ -267,6 +267,9 @@ func (s *scan) more() bool {
 		keep = min(keep, s.start)
 	}
 	shift, ok := s.window.more(keep)
+	if !ok { // it may have waited until the context ended
+		s.fatal = s.ctx.Err()
+	}
 	s.p -= shift
 	if s.start >= 0 {
 		s.start -= shift

@@ -10,6 +10,8 @@ const arrayBit = 1 << 31 // marks a parent that is an array
 
 // parse is one loop with labels for what may come next: a call for each value
 // would cost as much as the work.
+//
+//nolint:gosec // positions and numbers of nodes are within int32: see the first line
 func (d *Doc) parse(data []byte, blocks []Block, first int) error {
 	n := len(data)
 	if n > math.MaxInt32 {
@@ -62,8 +64,8 @@ value:
 		goto fail
 	}
 	c = data[p]
-	switch {
-	case c == '"':
+	switch c {
+	case '"':
 		if p+1 >= n {
 			goto cut
 		}
@@ -86,7 +88,7 @@ value:
 		}
 		nodes = append(nodes, node{uint32(p), uint32(end + 1), uint32(len(nodes) + 1), String})
 		p = end + 1
-	case c == '{':
+	case '{':
 		if len(parents) >= maxDepth {
 			reason = "nested too deep"
 			goto fail
@@ -103,7 +105,7 @@ value:
 			goto closeBracket
 		}
 		goto key
-	case c == '[':
+	case '[':
 		if len(parents) >= maxDepth {
 			reason = "nested too deep"
 			goto fail
