@@ -117,28 +117,31 @@ func runCases(ctx context.Context, fixtures fs.FS, detections []analyzer.Detecti
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i := range results {
 		g.Go(func() error {
-			r := &results[i]
-			s := settings.Default()
-			if len(r.Settings) > 0 {
-				var err error
-				if s, err = settings.Parse(r.Path+" (settings)", r.Settings); err != nil {
-					r.diff = err.Error()
-					return nil
-				}
+			diff, err := runCase(ctx, &results[i].Case, byID[results[i].Detection])
+			if err != nil && ctx.Err() == nil {
+				diff, err = err.Error(), nil // what is wrong with one case is its result
 			}
-			found, err := pipeline.Try(ctx, r.Records(), []analyzer.Detection{byID[r.Detection]}, s, r.LearnUntil)
-			if err != nil {
-				if ctx.Err() != nil {
-					return ctx.Err()
-				}
-				r.diff = err.Error()
-				return nil
-			}
-			r.diff = r.Compare(found)
-			return nil
+			results[i].diff = diff
+			return err
 		})
 	}
 	return results, g.Wait()
+}
+
+// runCase runs one case and returns how what it found differs.
+func runCase(ctx context.Context, c *cases.Case, d analyzer.Detection) (string, error) {
+	s := settings.Default()
+	if len(c.Settings) > 0 {
+		var err error
+		if s, err = settings.Parse(c.Path+" (settings)", c.Settings); err != nil {
+			return "", err
+		}
+	}
+	found, err := pipeline.Try(ctx, c.Records(), []analyzer.Detection{d}, s, c.LearnUntil)
+	if err != nil {
+		return "", err
+	}
+	return c.Compare(found), nil
 }
 
 // showCase prints one line for a case, and the difference when it failed.
