@@ -15,7 +15,11 @@ window: 0
 suppress: [iac, change_window]
 summary: "{principal_name} set a policy on {key_name} and switched off KMS's check against locking the account out ({account_name}, {region})"
 at_risk: "{key_name} may have become unmanageable: if the policy leaves nobody who can change it, only AWS Support can bring the key back, and the data under it waits."
-undo: aws kms get-key-policy --key-id {key_arn} --policy-name default --region {region} --output text
+undo: >-
+  aws cloudtrail lookup-events --lookup-attributes AttributeKey=EventId,AttributeValue={previous_event}
+  --region {call_region} --query 'Events[0].CloudTrailEvent' --output text
+  | jq -er .requestParameters.policy > previous-policy.json
+  && aws kms put-key-policy --key-id {key_arn} --region {region} --policy file://previous-policy.json
 description: >-
   KMS refuses a key policy that would lock its own setter out, unless the call says
   BypassPolicyLockoutSafetyCheck. There is hardly a reason to say it; an extortion needs it to take the account's
@@ -23,33 +27,64 @@ description: >-
 false_positives: >-
   A few Terraform modules set the flag out of habit. List the role under roles.iac, or better, remove the flag.
 runbook: >-
-  1. Read the policy as it is now (command below). 2. Is the account root, or a role you hold, still allowed
-  kms:PutKeyPolicy? Then put the former policy back at once, before somebody narrows it further. 3. If not, open a case
+  1. Look at whom the new policy admits (in the evidence). Is the account root, or a role you hold, among them? Then put
+  the former policy back at once, before somebody narrows it further: the command below takes it from the event that set
+  it (CloudTrail's event history has 90 days; the evidence of this finding has the text as previous_policy). 2. A key that
+  was made like this and has no data yet can be scheduled for deletion. 3. If nobody can change the policy, open a case
   with AWS Support with the account's root credentials; say that the key policy was changed without consent.
   4. Stop the caller.
 references:
   - https://docs.aws.amazon.com/kms/latest/APIReference/API_PutKeyPolicy.html
 --- */
+with changes as (
+  select
+    *,
+    -- A replica has a policy of its own; the call that makes it is recorded with the primary key.
+    case when event_name = 'ReplicateKey' and dest_key_arn <> '' then dest_key_arn else key_arn end as policy_key,
+    case when event_name = 'ReplicateKey' and replica_region <> '' then replica_region else region end as policy_region
+  from control_events
+  where event_source = 'kms.amazonaws.com'
+    and event_name in ('PutKeyPolicy', 'CreateKey', 'ReplicateKey')
+    and outcome = 'ok'
+    and policy_lockout_bypass
+),
+
+-- The policy that was there, for comparison and to put it back.
+before_change as (
+  select
+    c.account,
+    c.event_id,
+    max_by(k.policy_principals, row(k.event_time, k.event_id)) as admitted_before,
+    max_by(k.event_id, row(k.event_time, k.event_id)) as previous_event,
+    max_by(k.policy, row(k.event_time, k.event_id)) as previous_policy
+  from changes c
+  join key_changes k on k.key_arn = c.key_arn
+    and k.event_name in ('PutKeyPolicy', 'CreateKey')
+    and k.event_time < c.event_time
+    and k.policy <> ''
+  group by c.account, c.event_id
+)
+
 select
-  key_arn,
-  account,
-  region,
-  principal,
-  event_time as window_start,
-  event_time as first_time,
-  event_time as last_time,
+  c.policy_key as key_arn,
+  c.account,
+  c.policy_region as region,
+  c.principal,
+  c.event_time as window_start,
+  c.event_time as first_time,
+  c.event_time as last_time,
   cast(1 as bigint) as event_count,
-  array[event_id] as event_ids,
-  event_name,
-  slice(policy_principals, 1, 20) as admitted_principals,
-  person,
-  session_name,
-  source_ip,
-  client,
-  invoked_by,
-  lane
-from control_events
-where event_source = 'kms.amazonaws.com'
-  and event_name in ('PutKeyPolicy', 'CreateKey', 'ReplicateKey')
-  and outcome = 'ok'
-  and policy_lockout_bypass
+  array[c.event_id] as event_ids,
+  c.event_name,
+  slice(b.admitted_before, 1, 20) as admitted_before,
+  slice(c.policy_principals, 1, 20) as admitted,
+  b.previous_event,
+  b.previous_policy,
+  c.region as call_region,
+  c.person,
+  c.session_name,
+  c.source_ip,
+  c.client,
+  c.invoked_by
+from changes c
+left join before_change b on b.account = c.account and b.event_id = c.event_id
