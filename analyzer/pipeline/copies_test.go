@@ -86,6 +86,7 @@ func TestCopiesOfOneCallAreOneFinding(t *testing.T) {
 					h.add(h.kms(at.Add(-time.Hour), app, "ListKeys", "", nil))
 				}
 				settings.Defaults()
+				only(settings, test.detection)
 				before := len(h.entries)
 				test.do(h)
 				calls := h.entries[before:]

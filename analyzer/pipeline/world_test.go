@@ -20,6 +20,7 @@ import (
 	"github.com/keytrail/keytrail/analyzer/lake"
 	"github.com/keytrail/keytrail/analyzer/memory"
 	"github.com/keytrail/keytrail/analyzer/pipeline"
+	"github.com/keytrail/keytrail/analyzer/store"
 	"github.com/keytrail/keytrail/analyzer/store/memstore"
 )
 
@@ -51,6 +52,7 @@ type world struct {
 	lake     *lake.Lake
 	store    analyzer.Store
 	settings *analyzer.Settings
+	bolt     *store.Bolt // the store, when it is kept in a file
 	analysis pipeline.Analysis // what runs have in common
 	runs     int
 
@@ -74,7 +76,30 @@ func newWorld(t fataler, s *analyzer.Settings) *world {
 	return w
 }
 
+// keep puts findings and alerts into a file beside the lake, as the command does.
+func (w *world) keep() {
+	w.t.Helper()
+	var err error
+	w.bolt, err = store.Open(filepath.Join(w.dir, "state.db"), store.WithoutSync())
+	require.NoError(w.t, err)
+	w.store = w.bolt
+}
+
+// die ends the process without a word: nothing is closed but what the operating
+// system closes.
+func (w *world) die() {
+	w.t.Helper()
+	require.NoError(w.t, w.bolt.Close())
+	l, err := lake.Open(w.lake.Root())
+	require.NoError(w.t, err)
+	w.lake = l
+	w.keep()
+}
+
 func (w *world) close() {
+	if w.bolt != nil {
+		require.NoError(w.t, w.bolt.Close())
+	}
 	require.NoError(w.t, w.lake.Close())
 	require.NoError(w.t, os.RemoveAll(w.dir))
 }
@@ -194,6 +219,17 @@ func asJSON(t fataler, v any) any {
 	var out any
 	require.NoError(t, json.Unmarshal(text, &out))
 	return out
+}
+
+// only switches all detections off but some.
+func only(s *analyzer.Settings, ids ...string) {
+	off := false
+	s.Detections = map[string]analyzer.DetectionSettings{}
+	for _, d := range builtIn().Detections() {
+		if !slices.Contains(ids, d.ID) {
+			s.Detections[d.ID] = analyzer.DetectionSettings{Enabled: &off}
+		}
+	}
 }
 
 // container is how records are put into a file.
