@@ -134,7 +134,7 @@ func quarantine(t fataler, w *world, run string) (lines []map[string]any) {
 		return nil
 	}
 	require.NoError(t, err)
-	defer f.Close()
+	defer func() { require.NoError(t, f.Close()) }()
 	s := bufio.NewScanner(f)
 	s.Buffer(nil, 1<<20)
 	for s.Scan() {

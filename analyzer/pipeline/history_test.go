@@ -142,13 +142,19 @@ func drawHistory(t *rapid.T, maxActs int) *history {
 		h.acts = append(h.acts, a.name)
 		a.do(h)
 	}
-	slices.SortStableFunc(h.entries, func(a, b entry) int { return a.at.Compare(b.at) })
+	h.sort()
 	return h
+}
+
+// sort puts the records into the order in which they happened.
+func (h *history) sort() {
+	slices.SortStableFunc(h.entries, func(a, b entry) int { return a.at.Compare(b.at) })
 }
 
 func pick[T any](h *history, name string, from ...T) T {
 	return rapid.SampledFrom(from).Draw(h.t, name)
 }
+
 func (h *history) int(name string, from, to int) int { return rapid.IntRange(from, to).Draw(h.t, name) }
 
 // moment is a time near one of the few that things happen at.
@@ -295,7 +301,7 @@ var acts = []act{
 			identity["invokedBy"] = "secretsmanager.amazonaws.com"
 		}
 		for i := range h.int("items", 3, 9) {
-			item := map[string]string{
+			item := map[string]string{ //nolint:gosec // made-up names, no secrets
 				"SecretARN": "arn:aws:secretsmanager:us-east-1:111122223333:secret:s", "PARAMETER_ARN": "arn:aws:ssm:us-east-1:111122223333:parameter/p", "aws:s3:arn": "arn:aws:s3:::bucket/o",
 			}[kind] + fmt.Sprint(first+i)
 			h.add(h.kms(at.Add(time.Duration(i)*step), who, "Decrypt", ourKeys[0], fields{

@@ -68,7 +68,7 @@ func (b *bench) once(ctx context.Context, s runner) (wall, cpu float64, peak int
 		}
 	}
 	printed := filepath.Join(b.cache, "stdout")
-	out, err := os.Create(printed) //nolint:gosec // a file of our cache
+	out, err := os.Create(printed)
 	if err != nil {
 		return 0, 0, 0, fmt.Errorf("keep what it prints: %w", err)
 	}
@@ -102,7 +102,7 @@ func (b *bench) once(ctx context.Context, s runner) (wall, cpu float64, peak int
 
 // tail reads the end of what a run printed: its summary is the last line.
 func tail(name string) ([]byte, error) {
-	f, err := os.Open(name) //nolint:gosec // a file of our cache
+	f, err := os.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("read what it printed: %w", err)
 	}

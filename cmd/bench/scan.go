@@ -35,7 +35,7 @@ func scan(ctx context.Context, args []string, out io.Writer) (err error) {
 	if err != nil {
 		return fmt.Errorf("threads: %w", err)
 	}
-	if _, err := db.ExecContext(ctx, fmt.Sprintf("set threads = %d; set preserve_insertion_order = false", threads)); err != nil {
+	if _, err := db.ExecContext(ctx, "set threads = "+strconv.Itoa(threads)+"; set preserve_insertion_order = false"); err != nil { //nolint:gosec // a number
 		return fmt.Errorf("set up DuckDB: %w", err)
 	}
 	var groups, events int64
