@@ -31,6 +31,10 @@ lint: $(GOLANGCI) ## vet and lint
 	go vet ./...
 	GOLANGCI_LINT_CACHE=$(CURDIR)/.cache/golangci-lint $(GOLANGCI) run ./...
 
+.PHONY: bench
+bench: build ## measure the figures of docs/bench.md, each against a reference
+	go run ./cmd/bench
+
 .PHONY: format
 format: $(GOLANGCI) ## format all Go files
 	$(GOLANGCI) fmt ./...
