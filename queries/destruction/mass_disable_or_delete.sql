@@ -11,14 +11,16 @@ events:
   - kms.amazonaws.com:DisableKey
   - kms.amazonaws.com:DeleteImportedKeyMaterial
 entity: [principal]
-window: 1h
+# Windows of an hour start every half hour, so that a burst across the full hour
+# is seen whole; those that begin in one hour are one finding.
+window: 2h
 params:
   # People retire one key, or a pair of replicas. Three different ones within
   # an hour is a campaign or the end of an account, and both should be known.
   min_keys: 3
 suppress: [change_window]
-summary: "{principal_name} disabled or scheduled for deletion {key_count} keys within an hour, and tried it on {tried_count} ({account_name})"
-at_risk: "All data under these keys: {keys}"
+summary: "{principal_name} tried to take {tried_count} keys out of service within an hour and succeeded with {key_count} of them ({account_name})"
+at_risk: "All data under these keys: what is disabled cannot be read now, what is scheduled for deletion is lost when its waiting period ends, and deleted imported material is gone already."
 undo: >-
   for key in {first_key} {second_key} {third_key}; do r=$(cut -d: -f4 <<<"$key"); aws kms cancel-key-deletion --key-id "$key" --region "$r"; aws kms enable-key --key-id "$key" --region "$r"; done
 description: >-
@@ -30,8 +32,8 @@ false_positives: >-
   pipeline does the same.
 runbook: >-
   1. Stop the caller first: deactivate its access keys or attach a policy that denies all to its role. 2. Cancel the
-  deletions and enable the keys; the command below does so for the first three, add the others from the list; for a key that was only disabled
-  cancel-key-deletion fails and enable-key works, which is all right.
+  deletions and enable the keys; the command below does so for the first three, add the others from the list in the
+  evidence. For a key that was only disabled cancel-key-deletion fails and enable-key works, which is all right.
   3. Imported material that was deleted must be imported again (see KMS-D04). 4. Check backups and snapshots: the same
   caller may have deleted those first.
 references:
@@ -48,47 +50,62 @@ with attacks as (
     and key_arn <> ''
 ),
 
--- Windows of an hour start every half hour, so that a burst across the full
--- hour is seen whole.
 windows as (
   select
     a.principal,
     a.half_hour - interval '30' minute * w.hop as window_start,
-    min(a.event_time) as first_time,
-    max(a.event_time) as last_time,
-    count(distinct a.event_id) as event_count,
-    array_agg(distinct a.event_id order by a.event_id) as event_ids,
     count(distinct case when a.outcome = 'ok' then a.key_arn end) as key_count,
-    count(distinct a.key_arn) as tried_count,
-    array_agg(distinct a.key_arn order by a.key_arn) as keys,
-    array_agg(distinct a.event_name order by a.event_name) as operations,
-    min(a.account) as account,
-    min(a.region) as region,
-    count(distinct a.account) as account_count,
-    count(distinct a.region) as region_count,
-    min(a.person) as person,
-    min(a.source_ip) as source_ip,
-    min(a.client) as client
+    count(distinct a.key_arn) as tried_count
   from attacks a
   cross join (values (0), (1)) as w (hop)
   group by a.principal, a.half_hour - interval '30' minute * w.hop
+  having count(distinct a.key_arn) >= :min_keys
 ),
 
--- Two windows with the same events are one finding: the later is kept, which
--- stays whole for longer.
-ranked as (
+-- Each call belongs to the latest such window that it is in, so that none is counted twice.
+placed as (
   select
-    *,
-    row_number() over (partition by principal, first_time, last_time order by window_start desc) as copy
-  from windows
-  where tried_count >= :min_keys
+    a.*,
+    w.window_start,
+    w.key_count as window_keys,
+    w.tried_count as window_tried,
+    row_number() over (partition by a.account, a.event_id order by w.window_start desc) as place
+  from windows w
+  cross join (values (0), (1)) as h (hop)
+  join attacks a on a.principal = w.principal
+    and a.half_hour = w.window_start + interval '30' minute * h.hop
+),
+
+campaigns as (
+  select
+    principal,
+    date_trunc('hour', window_start) as hour_start,
+    min(event_time) as first_time,
+    max(event_time) as last_time,
+    count(distinct event_id) as event_count,
+    array_agg(distinct event_id order by event_id) as event_ids,
+    max(window_keys) as key_count,
+    max(window_tried) as tried_count,
+    -- The keys that were really hit: the command brings those back.
+    array_agg(distinct key_arn order by key_arn) filter (where outcome = 'ok') as keys,
+    array_agg(distinct key_arn order by key_arn) as tried_keys,
+    array_agg(distinct event_name order by event_name) as operations,
+    min(account) as account,
+    min(region) as region,
+    min(person) as person,
+    min(session_name) as session_name,
+    min(source_ip) as source_ip,
+    min(client) as client
+  from placed
+  where place = 1
+  group by principal, date_trunc('hour', window_start)
 )
 
 select
   principal,
   account,
   region,
-  window_start,
+  hour_start as window_start,
   first_time,
   last_time,
   event_count,
@@ -96,16 +113,15 @@ select
   case when key_count >= :min_keys then 'critical' else 'high' end as severity,
   key_count,
   tried_count,
-  slice(keys, 1, 10) as keys,
+  slice(keys, 1, 20) as keys,
+  slice(tried_keys, 1, 20) as tried_keys,
   -- For the command that undoes it: a list is no argument of a shell.
   element_at(keys, 1) as first_key,
   element_at(keys, 2) as second_key,
   element_at(keys, 3) as third_key,
   operations,
-  account_count,
-  region_count,
   person,
+  session_name,
   source_ip,
   client
-from ranked
-where copy = 1
+from campaigns

@@ -8,7 +8,8 @@ class: V
 mitre: [T1580, T1526, T1110]
 events: ["kms.amazonaws.com:*"]
 entity: [principal]
-window: 10m
+# Windows of 10 minutes; those that begin in one hour are one finding.
+window: 1h
 params:
   # A program that lost a permission retries one call; ten refusals in 10
   # minutes are worth a look either way.
@@ -18,13 +19,13 @@ params:
   # AWS Config describes every key and is refused by many key policies, always.
   routine_services: [config.amazonaws.com]
 suppress: [scanner]
-summary: "{principal_name} was refused {event_count} KMS calls within 10 minutes: {action_count} different actions on {key_count} keys ({account_name}, {region})"
+summary: "{principal_name} was refused {event_count} KMS calls; different actions: {action_count}, keys: {key_count} ({account_name}, {region})"
 at_risk: "Nothing yet. If one of these calls succeeds later, it was tried here first."
 description: >-
   KMS refused one principal many times within 10 minutes, or refused it many different actions or keys. That is
-  either somebody trying out what stolen credentials can do, or a broken deploy. Action and key are read from the
-  error messages. Calls that a service made for the principal count only by how many different actions and keys they
-  touch, for services retry.
+  either somebody trying out what stolen credentials can do, or a broken deploy: a program that is refused one action on
+  one key, again and again, is low. Action and key are read from the error messages. Calls that a service made for the
+  principal count only by how many different actions and keys they touch, for services retry.
 false_positives: >-
   A role that lost a permission: one action on one key, again and again. AWS Config is left out; scanners can be listed
   under roles.scanners.
@@ -54,60 +55,74 @@ with denials as (
 windows as (
   select
     d.principal,
-    d.slot - interval '5' minute * w.hop as window_start,
-    min(d.event_time) as first_time,
-    max(d.event_time) as last_time,
-    count(distinct d.event_id) as event_count,
-    count(distinct case when d.lane = 'direct' then d.event_id end) as direct_count,
-    array_agg(distinct d.event_id order by d.event_id) as event_ids,
-    count(distinct d.action) as action_count,
-    array_agg(distinct d.action order by d.action) as actions,
-    count(distinct case when d.key_arn <> '' then d.key_arn end) as key_count,
-    array_agg(distinct d.key_arn order by d.key_arn) as keys,
-    array_agg(distinct d.denied_by order by d.denied_by) as denied_by,
-    min(d.key_arn) as key_arn,
-    min(d.account) as account,
-    min(d.region) as region,
-    count(distinct d.region) as region_count,
-    min(d.person) as person,
-    min(d.session_name) as session_name,
-    min(d.source_ip) as source_ip,
-    min(d.client) as client
+    d.slot - interval '5' minute * w.hop as window_start
   from denials d
   cross join (values (0), (1)) as w (hop)
   group by d.principal, d.slot - interval '5' minute * w.hop
+  having count(distinct case when d.lane = 'direct' then d.event_id end) >= :min_denials
+    or count(distinct d.action) >= :min_different
+    or count(distinct case when d.key_arn <> '' then d.key_arn end) >= :min_different
 ),
 
--- Windows with the same events are one finding: the later is kept.
-ranked as (
+-- Each refusal belongs to the latest such window that it is in, so that none is counted twice.
+placed as (
   select
-    *,
-    row_number() over (partition by principal, first_time, last_time order by window_start desc) as copy
-  from windows
-  where direct_count >= :min_denials
-    or action_count >= :min_different
-    or key_count >= :min_different
+    d.*,
+    w.window_start,
+    row_number() over (partition by d.account, d.event_id order by w.window_start desc) as place
+  from windows w
+  cross join (values (0), (1)) as h (hop)
+  join denials d on d.principal = w.principal
+    and d.slot = w.window_start + interval '5' minute * h.hop
+),
+
+bursts as (
+  select
+    principal,
+    date_trunc('hour', window_start) as hour_start,
+    min(event_time) as first_time,
+    max(event_time) as last_time,
+    count(distinct event_id) as event_count,
+    array_agg(distinct event_id order by event_id) as event_ids,
+    count(distinct action) as action_count,
+    array_agg(distinct action order by action) as actions,
+    count(distinct case when key_arn <> '' then key_arn end) as key_count,
+    array_agg(distinct key_arn order by key_arn) filter (where key_arn <> '') as keys,
+    array_agg(distinct denied_by order by denied_by) filter (where denied_by <> '') as denied_by,
+    array_agg(distinct region order by region) as regions,
+    max(case when is_person then 1 else 0 end) = 1 as is_person,
+    min(account) as account,
+    min(region) as region,
+    min(person) as person,
+    min(session_name) as session_name,
+    min(source_ip) as source_ip,
+    min(client) as client
+  from placed
+  where place = 1
+  group by principal, date_trunc('hour', window_start)
 )
 
 select
   principal,
   account,
   region,
-  case when key_count = 1 then key_arn else '' end as key_arn,
-  window_start,
+  case when key_count = 1 then element_at(keys, 1) else '' end as key_arn,
+  hour_start as window_start,
   first_time,
   last_time,
   event_count,
   event_ids,
+  -- A program that lost a permission tries the same thing again; nobody feels the way like that.
+  case when action_count = 1 and key_count <= 1 and not is_person then 'low' else 'medium' end as severity,
   action_count,
   slice(actions, 1, 10) as actions,
   key_count,
   slice(keys, 1, 10) as keys,
   denied_by,
-  region_count,
+  case when cardinality(regions) > 1 then regions end as regions,
+  is_person,
   person,
   session_name,
   source_ip,
   client
-from ranked
-where copy = 1
+from bursts
