@@ -2,6 +2,7 @@ package pipeline_test
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"reflect"
@@ -49,6 +50,14 @@ func TestTheSameLogsGiveTheSameFindingsHoweverTheyArrive(t *testing.T) {
 			t.Fatalf("alerts in one go (-) and in %d ticks (+) of %v:\n%s", stream.ticks, h.acts, diff)
 		}
 		require.Equal(t, batch.kept, stream.kept, "events kept")
+		if rapid.IntRange(0, 3).Draw(t, "rebuilt") == 0 {
+			require.NoError(t, stream.lake.Requeue(context.Background()))
+			require.NoError(t, stream.memory().Remove())
+			stream.analyze()
+			require.Equal(t, 2*batch.kept, stream.kept)
+			require.Empty(t, differences(batch.findings(), stream.findings()), "rebuilt from the lake")
+			return
+		}
 		require.Equal(t, batch.sources, stream.sources, "events by source")
 		require.Zero(t, stream.late, "nothing was later than allowed")
 		require.Equal(t, stream.ingested.Kept, stream.kept+stream.repeated)

@@ -52,7 +52,7 @@ type world struct {
 	lake     *lake.Lake
 	store    analyzer.Store
 	settings *analyzer.Settings
-	bolt     *store.Bolt // the store, when it is kept in a file
+	bolt     *store.Bolt       // the store, when it is kept in a file
 	analysis pipeline.Analysis // what runs have in common
 	runs     int
 
@@ -154,9 +154,11 @@ func (w *world) analyze() pipeline.Analyzed {
 
 func (w *world) tryAnalyze() (pipeline.Analyzed, error) {
 	a := w.analysis
-	a.Lake, a.Store, a.Memory = w.lake, w.store, memory.Open(filepath.Join(w.lake.Root(), "memory"))
+	a.Lake, a.Store, a.Memory = w.lake, w.store, w.memory()
 	return a.Run(context.Background())
 }
+
+func (w *world) memory() *memory.Dir { return memory.Open(filepath.Join(w.lake.Root(), "memory")) }
 
 // reads tells whether a record is one that some detection or memory reads.
 func (w *world) reads(e entry) bool {
