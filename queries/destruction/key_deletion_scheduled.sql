@@ -52,7 +52,7 @@ key_use as (
     s.account,
     s.event_id,
     max(k.day) as last_day,
-    count(case when date_diff('day', k.day, cast(s.event_time as date)) <= :used_days then 1 end) as recent_days
+    count(case when date_diff('day', k.day, cast(s.event_time as date)) < :used_days then 1 end) as recent_days
   from scheduled s
   join key_use_days k on k.key_arn = s.key_arn
     and k.day <= cast(s.event_time as date)
