@@ -34,7 +34,7 @@ evidence_events:
   table: uses
   on: [principal, key_arn, lane]
   names: [Decrypt, ReEncrypt, GenerateDataKey, GenerateDataKeyWithoutPlaintext, Encrypt, GenerateDataKeyPair, GenerateDataKeyPairWithoutPlaintext, GenerateMac, VerifyMac, Sign, Verify, DeriveSharedSecret, Decapsulate]
-summary: "{principal_name} called {key_name} directly {event_count} times in {minutes} minutes; usual is {usual_count} an hour ({account_name}, {region})"
+summary: "{principal_name} called {key_name} directly {event_count} times, up to {busiest_count} within {minutes} minutes; usual: {usual_count} an hour ({account_name}, {region})"
 at_risk: "Bulk data under {key_name}: this is how a copy of everything looks from the key's side."
 undo: aws kms get-key-policy --key-id {key_arn} --policy-name default --region {region} --output text
 description: >-
@@ -127,6 +127,7 @@ spike_details as (
     min(u.region) as region,
     min(u.first_time) as first_time,
     max(u.last_time) as last_time,
+    min(u.principal_type) as principal_type,
     max(case when u.is_person then 1 else 0 end) = 1 as is_person
   from spikes s
   join uses u on u.principal = s.principal
@@ -137,48 +138,74 @@ spike_details as (
   group by s.principal, s.key_arn, s.lane, s.hour, s.account, s.event_count, s.usual_count
 ),
 
+personal_calls as (
+  select
+    principal, key_arn, lane, window_start as slot, account, region, principal_type, event_count, first_time, last_time
+  from uses
+  where lane = 'direct'
+    and is_person
+    and not owner_copy
+    and event_name in ('Decrypt', 'ReEncrypt', 'GenerateDataKey')
+    and key_arn <> ''
+),
+
 -- Windows of 10 minutes at a hop of 5.
 bursts as (
   select
-    u.principal,
-    u.key_arn,
-    u.lane,
-    u.window_start - interval '5' minute * w.hop as window_start,
-    min(u.account) as account,
-    cast(sum(u.event_count) as bigint) as event_count,
-    min(u.region) as region,
-    min(u.first_time) as first_time,
-    max(u.last_time) as last_time
-  from uses u
+    c.principal,
+    c.key_arn,
+    c.lane,
+    c.slot - interval '5' minute * w.hop as window_start,
+    cast(sum(c.event_count) as bigint) as event_count
+  from personal_calls c
   cross join (values (0), (1)) as w (hop)
-  where u.lane = 'direct'
-    and u.is_person
-    and not u.owner_copy
-    and u.event_name in ('Decrypt', 'ReEncrypt', 'GenerateDataKey')
-    and u.key_arn <> ''
-  group by u.principal, u.key_arn, u.lane, u.window_start - interval '5' minute * w.hop
-  having sum(u.event_count) >= :burst
+  group by c.principal, c.key_arn, c.lane, c.slot - interval '5' minute * w.hop
+  having sum(c.event_count) >= :burst
 ),
 
--- Windows with the same calls are one finding: the later is kept.
-ranked_bursts as (
+-- Each five minutes belong to the latest such window that they are in, so that no call is counted twice.
+placed as (
+  select principal, key_arn, lane, slot, max(window_start) as window_start, max(event_count) as busiest_count
+  from (
+    select b.principal, b.key_arn, b.lane, b.window_start + interval '5' minute * h.hop as slot, b.window_start, b.event_count
+    from bursts b
+    cross join (values (0), (1)) as h (hop)
+  ) s
+  group by principal, key_arn, lane, slot
+),
+
+burst_details as (
   select
-    b.*,
-    row_number() over (partition by b.principal, b.key_arn, b.first_time, b.last_time order by b.window_start desc) as copy
-  from bursts b
-  join pairs f on f.principal = b.principal
-    and f.key_arn = b.key_arn
-    and f.lane = b.lane
-    and f.first_time > b.window_start - :baseline
+    c.principal,
+    c.key_arn,
+    c.lane,
+    date_trunc('hour', p.window_start) as window_start,
+    min(c.account) as account,
+    cast(sum(c.event_count) as bigint) as event_count,
+    max(p.busiest_count) as busiest_count,
+    min(c.region) as region,
+    min(c.first_time) as first_time,
+    max(c.last_time) as last_time,
+    min(c.principal_type) as principal_type
+  from placed p
+  join personal_calls c on c.principal = p.principal
+    and c.key_arn = p.key_arn
+    and c.lane = p.lane
+    and c.slot = p.slot
+  -- Who has been known for longer is compared with the hours before.
+  join pairs f on f.principal = c.principal
+    and f.key_arn = c.key_arn
+    and f.lane = c.lane
+    and f.first_time > date_trunc('hour', p.window_start) - :baseline
+  group by c.principal, c.key_arn, c.lane, date_trunc('hour', p.window_start)
 )
 
 select
   principal, key_arn, account, region, lane, window_start, first_time, last_time, event_count,
-  60 as minutes, usual_count, is_person, 'more than usual' as reason
+  event_count as busiest_count, 60 as minutes, usual_count, principal_type, is_person
 from spike_details
 union all
 select
   principal, key_arn, account, region, lane, window_start, first_time, last_time, event_count,
-  10 as minutes, cast(0 as bigint) as usual_count, true as is_person, 'a burst by a person' as reason
-from ranked_bursts
-where copy = 1
+  busiest_count, 10 as minutes, cast(0 as bigint) as usual_count, principal_type, true as is_person
+from burst_details

@@ -8,7 +8,8 @@ class: V
 mitre: [T1555.006, T1552, T1530]
 events: ["kms.amazonaws.com:Decrypt"]
 entity: [principal, data_kind]
-window: 10m
+# Windows of 10 minutes; those that begin in one hour are one finding.
+window: 1h
 params:
   # A person looks at a handful of secrets. Ten within 10 minutes is a loop.
   person_secrets: 10
@@ -22,8 +23,8 @@ evidence_events:
   table: uses
   on: [principal, lane, data_kind]
   names: [Decrypt]
-summary: "{principal_name} read {distinct_data} different items of kind {data_kind} within 10 minutes, seen from KMS in the {lane} lane ({account_name}, {region})"
-at_risk: "The items themselves, among them {data_sample}: they must be taken as known to the caller."
+summary: "{principal_name} read {distinct_data} different {items} within 10 minutes ({account_name}, {region})"
+at_risk: "The {items} themselves: they must be taken as known to the caller. Some of them are named in the evidence, all in the events."
 description: >-
   Each read of an encrypted secret, parameter or object makes a Decrypt whose encryption context names it. One principal
   had many different ones decrypted within minutes, directly or through Secrets Manager, Systems Manager and others.
@@ -33,43 +34,66 @@ false_positives: >-
   Operators that copy secrets into clusters (External Secrets and the like), and restores. List their roles under
   roles.routine.
 runbook: >-
-  1. Is the principal an operator that syncs secrets? Then list it. 2. If not, stop it: deactivate the access key or
-  revoke the role's sessions. 3. Rotate what was read; the events name each item. Begin with what opens other doors:
-  database and API credentials. 4. Look at where these secrets are used from the first read on. 5. Find the way in:
-  what did the principal do in the hour before?
+  1. Is the principal an operator that syncs secrets, or a restore? Then list it under roles.routine. 2. If not, stop it:
+  deactivate the access key or revoke the role's sessions. 3. Rotate what was read; the events name each item. Begin with
+  what opens other doors: database and API credentials. 4. Look at where these secrets are used from the first read on.
+  5. Find the way in: what did the principal do in the hour before?
 references:
   - https://docs.aws.amazon.com/secretsmanager/latest/userguide/security-encryption.html
   - https://docs.aws.amazon.com/kms/latest/developerguide/services-parameter-store.html
 --- */
-with harvests as (
+with windows as (
   select
-    *,
-    row_number() over (
-      partition by principal, lane, data_kind, first_time, last_time
-      order by window_start desc
-    ) as copy
+    principal, lane, data_kind, window_start, account, region, principal_type, is_person, key_arn, distinct_data, event_count,
+    first_time, last_time, data_sample
   from data_uses
-  where (data_kind in ('secret', 'parameter') and is_person and distinct_data >= :person_secrets)
-    or (data_kind in ('secret', 'parameter') and distinct_data >= :program_secrets)
-    or (data_kind not in ('secret', 'parameter') and is_person and distinct_data >= :person_data)
+),
+
+-- The windows that are too much, by the hour in which they begin.
+harvests as (
+  select
+    principal,
+    lane,
+    data_kind,
+    date_trunc('hour', window_start) as hour_start,
+    min(window_start) as first_window,
+    max(window_start) as last_window,
+    max(distinct_data) as distinct_data,
+    max_by(data_sample, row(distinct_data, window_start)) as data_sample
+  from windows
+  -- A window that begins with five minutes of nothing has no more than the next one.
+  where first_time < window_start + interval '5' minute
+    and (
+      (data_kind in ('secret', 'parameter') and is_person and distinct_data >= :person_secrets)
+      or (data_kind in ('secret', 'parameter') and distinct_data >= :program_secrets)
+      or (data_kind not in ('secret', 'parameter') and is_person and distinct_data >= :person_data)
+    )
+  group by principal, lane, data_kind, date_trunc('hour', window_start)
 )
 
--- Windows of 10 minutes overlap; two with the same reads are one finding.
+-- Windows overlap by half. What was read from the first to the last of them is
+-- added up over every second one, so that nothing is counted twice.
 select
-  principal,
-  data_kind,
-  account,
-  region,
-  lane,
-  key_arn,
-  window_start,
-  first_time,
-  last_time,
-  event_count,
-  distinct_data,
-  key_count,
-  data_sample,
-  is_person,
-  principal_type
-from harvests
-where copy = 1
+  h.principal,
+  h.data_kind,
+  min(d.account) as account,
+  min(d.region) as region,
+  h.lane,
+  min(d.key_arn) as key_arn,
+  h.hour_start as window_start,
+  min(d.first_time) as first_time,
+  max(d.last_time) as last_time,
+  cast(sum(d.event_count) as bigint) as event_count,
+  h.distinct_data,
+  case h.data_kind when 's3_object' then 'objects' else concat(replace(h.data_kind, '_', '-'), 's') end as items,
+  h.data_sample,
+  min(d.principal_type) as principal_type,
+  max(case when d.is_person then 1 else 0 end) = 1 as is_person
+from harvests h
+join windows d on d.principal = h.principal
+  and d.lane = h.lane
+  and d.data_kind = h.data_kind
+  and d.window_start >= h.first_window
+  and d.window_start < h.last_window + interval '10' minute
+  and mod(minute(d.window_start) - minute(h.first_window) + 60, 10) = 0
+group by h.principal, h.lane, h.data_kind, h.hour_start, h.distinct_data, h.data_sample
