@@ -21,7 +21,7 @@ import (
 const views = `
 create table uses (window_start timestamp, account varchar, region varchar, event_name varchar, lane varchar, principal varchar,
   principal_type varchar, principal_account varchar, principal_name varchar, is_person boolean, key_arn varchar,
-  key_account varchar, owner_copy boolean, event_count bigint, first_time timestamp, last_time timestamp);
+  key_account varchar, dest_key_arn varchar, dest_key_account varchar, owner_copy boolean, event_count bigint, first_time timestamp, last_time timestamp);
 create table use_hours (hour timestamp, account varchar, principal varchar, key_arn varchar, lane varchar, event_count bigint);
 create table first_uses (principal varchar, principal_account varchar, key_arn varchar, lane varchar, owner_copy boolean,
   first_time timestamp, last_time timestamp, event_count bigint);
@@ -35,6 +35,7 @@ create table grants (grant_id varchar, key_arn varchar, grantee varchar, grantee
 create table aliases (alias_name varchar, account varchar, region varchar, key_arn varchar, valid_from timestamp, valid_to timestamp);
 create table accounts (account varchar, first_time timestamp, ours boolean, listed boolean, name varchar, sandbox boolean, partner boolean);
 create table key_allow (key_arn varchar, alias_name varchar, account varchar, principal_pattern varchar);
+create table organisation_ids (org_id varchar);
 create table key_changes as select * from control_events;
 create table trail_changes as select * from control_events;
 `
