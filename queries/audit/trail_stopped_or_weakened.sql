@@ -18,7 +18,7 @@ params:
   # trail records everything: what happens to them is low.
   secondary_trails: []
 suppress: [iac, change_window]
-summary: "{principal_name} called {event_name} on {trail_name}: {what} ({account_name}, {region})"
+summary: "{principal_name} called {event_name} on the trail {trail_name}: {what} ({account_name}, {region})"
 at_risk: "The record of everything that happens in the account, and with it every detection of Keytrail there."
 undo: aws cloudtrail start-logging --name {trail_arn} --region {region}
 description: >-
@@ -31,7 +31,8 @@ false_positives: >-
 runbook: >-
   1. Start logging again (command below). A deleted trail cannot be started: make it anew with aws cloudtrail
   create-trail, the same name and bucket (the evidence has the bucket), --is-multi-region-trail and
-  --enable-log-file-validation, then start it. A weakened one is put right with aws cloudtrail update-trail. 2. If the bucket or key changed, look at who owns the new one. 3. Fill the gap from CloudTrail's event
+  --enable-log-file-validation, then start it. A weakened one is put right with aws cloudtrail update-trail. 2. If the
+  bucket or key changed, look at who owns the new one. 3. Fill the gap from CloudTrail's event
   history (LookupEvents, 90 days). 4. Stop the caller: whoever blinds a trail does it before something else.
 references:
   - https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-delete-trails-console.html
@@ -128,8 +129,7 @@ select
   person,
   session_name,
   source_ip,
-  client,
-  lane
+  client
 from judged
 where event_name <> 'UpdateTrail'
   or outcome = 'denied'

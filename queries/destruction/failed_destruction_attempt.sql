@@ -15,7 +15,7 @@ entity: [principal, key_arn]
 window: 0
 suppress: [iac, change_window]
 summary: "{principal_name} was refused {action} on {key_name} ({account_name}, {region})"
-at_risk: "Nothing yet: the call was refused by a policy of kind {denied_by}. The same caller may find another way."
+at_risk: "Nothing yet: the call was refused; the policy that did so is {denied_by}. The same caller may find another way."
 description: >-
   Somebody tried to delete, disable or take over a key and was refused. The refusal worked, but the wish is what
   matters: leaked credentials are tried out like this. The key and the kind of policy that refused are read from the
@@ -47,8 +47,7 @@ select
   person,
   session_name,
   source_ip,
-  client,
-  lane
+  client
 from control_events
 where event_source = 'kms.amazonaws.com'
   and event_name in ('ScheduleKeyDeletion', 'DisableKey', 'DeleteImportedKeyMaterial', 'PutKeyPolicy')

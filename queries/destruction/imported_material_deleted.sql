@@ -13,7 +13,7 @@ entity: [key_arn]
 # How long after the deletion the new import may come.
 window: 10m
 suppress: [iac, change_window]
-summary: "{principal_name} deleted the imported material of {key_name}; imported again within 10 minutes: {reimported} ({account_name}, {region})"
+summary: "{principal_name} deleted the imported key material of {key_name}; imported again within 10 minutes: {reimported} ({account_name}, {region})"
 at_risk: "Everything under {key_name}, from this second on: there is no waiting period, and AWS has no copy of the material."
 undo: aws kms get-parameters-for-import --key-id {key_arn} --wrapping-algorithm RSAES_OAEP_SHA_256 --wrapping-key-spec RSA_4096 --region {region}
 description: >-
@@ -24,9 +24,10 @@ false_positives: >-
   Rotation of imported material in which the old material is imported again at once. The finding then stays high and
   says that it was imported again; list the role that does it under roles.iac.
 runbook: >-
-  1. Find the original material: your own HSM or escrow, whoever imported it last (see the evidence of
-  ImportKeyMaterial in this key's history). 2. Get a wrapping key and token (the command below) and import the same
-  material; other material will be refused. 3. If nobody holds a copy, and the attacker imported the material, treat it
+  1. Find the original material: your own HSM or escrow, or whoever imported it last (ImportKeyMaterial in the history of
+  this key). 2. Get a wrapping key and token (the command below), wrap
+  the material and import it with aws kms import-key-material; it must be the same
+  material: other material will be refused. 3. If nobody holds a copy, and the attacker imported the material, treat it
   as an extortion: keep all logs, do not delete the key. 4. Stop the caller.
 references:
   - https://docs.aws.amazon.com/kms/latest/developerguide/importing-keys-delete-key-material.html
@@ -81,7 +82,6 @@ select
   d.person,
   d.session_name,
   d.source_ip,
-  d.client,
-  d.lane
+  d.client
 from deletions d
 left join reimports r on r.account = d.account and r.event_id = d.event_id

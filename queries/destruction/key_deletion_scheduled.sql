@@ -18,7 +18,7 @@ params:
   history_days: 90
 suppress: [iac, change_window]
 summary: "{principal_name} scheduled {key_name} for deletion in {pending_days} days ({account_name}, {region})"
-at_risk: "Everything encrypted under {key_name}: once the key is deleted nobody can decrypt it, AWS included. It was used on {days_used} of the last 30 days."
+at_risk: "Everything encrypted under {key_name}: nothing can be decrypted from now on, and once the key is deleted nobody can ever, AWS included. Days of use in the last 30: {days_used}."
 undo: aws kms cancel-key-deletion --key-id {key_arn} --region {region} && aws kms enable-key --key-id {key_arn} --region {region}
 description: >-
   Somebody asked KMS to delete a key. The key is unusable from this moment and gone for good when the waiting period
@@ -88,7 +88,6 @@ select
   s.session_name,
   s.source_ip,
   s.client,
-  s.invoked_by,
-  s.lane
+  s.invoked_by
 from scheduled s
 left join key_use u on u.account = s.account and u.event_id = s.event_id

@@ -40,8 +40,7 @@ select
   session_name,
   source_ip,
   client,
-  invoked_by,
-  lane
+  invoked_by
 from control_events
 where event_source = 'kms.amazonaws.com'
   and event_name = 'DisableKey'

@@ -11,9 +11,8 @@ events:
   - kms.amazonaws.com:DeleteExpiredKeyMaterial
 entity: [key_arn]
 window: 0
-summary: "KMS carried out {event_name} on {key_name}; {scheduled_by} set this in motion on {scheduled_date} ({account_name}, {region})"
-at_risk: "All data under {key_name}. After DeleteKey it cannot be recovered; expired material can be imported again by whoever holds it."
-undo: "aws kms describe-key --key-id {key_arn} --region {region}"
+summary: "KMS carried out {event_name} on {key_name}, as {scheduled_by} had arranged on {scheduled_date} ({account_name}, {region})"
+at_risk: "All data under {key_name}. After DeleteKey it is lost; after DeleteExpiredKeyMaterial it can be read again once somebody imports the same material."
 description: >-
   KMS did what somebody had set in motion: it deleted a key at the end of its waiting period, or removed imported
   material that had expired. The event itself names nobody; the principal shown is the one that scheduled the deletion

@@ -26,9 +26,9 @@ window: 24h
 params:
   # One failing call is enough: somebody still needs the key.
   min_calls: 1
-summary: "{event_count} calls by {caller_count} callers failed because {key_name} is {state} ({account_name}, {region})"
-at_risk: "The callers fail now; if the key is pending deletion, what they read is lost when it goes. They are: {callers}"
-undo: aws kms cancel-key-deletion --key-id {key_arn} --region {region} && aws kms enable-key --key-id {key_arn} --region {region}
+summary: "{key_name} is in state {state} and still needed: {callers} called it {event_count} times in vain ({account_name}, {region})"
+at_risk: "What the callers do fails now. If the key is PendingDeletion, the data that they read is lost when it goes."
+undo: aws kms cancel-key-deletion --key-id {key_arn} --region {region}; aws kms enable-key --key-id {key_arn} --region {region}
 description: >-
   Something tried to use a key that is pending deletion, disabled or without its imported material. It is the last
   warning before data is lost: the key is in use after all. All calls of one day about one key are one finding, which
@@ -38,8 +38,8 @@ false_positives: >-
   goes.
 runbook: >-
   1. Find who disabled or scheduled the key (KMS-D01, D02, D04 on the same key). 2. Unless the callers are known to be
-  obsolete, bring the key back: cancel the deletion, then enable it (the command below does both; for a key pending
-  import see KMS-D04). 3. Tell the owners of the callers.
+  obsolete, bring the key back: cancel the deletion, then enable it (the command below does both; of a key that was only
+  disabled the first part fails, which is all right; for a key pending import see KMS-D04). 3. Tell the owners of the callers.
 references:
   - https://docs.aws.amazon.com/kms/latest/developerguide/deleting-keys-determining-usage.html
 --- */
@@ -47,11 +47,12 @@ with failures as (
   select
     *,
     cast(date_trunc('day', event_time) as timestamp) as day_start,
+    -- The states as KMS names them.
     case
       -- "is pending deletion", of a multi-Region key also "is pending replica deletion"
-      when error_message like '%is pending%deletion%' then 'pending deletion'
-      when error_message like '%is pending import%' then 'pending import'
-      else 'disabled'
+      when error_message like '%is pending%deletion%' then 'PendingDeletion'
+      when error_message like '%is pending import%' then 'PendingImport'
+      else 'Disabled'
     end as state
   from control_events
   where event_source = 'kms.amazonaws.com'
@@ -81,11 +82,10 @@ select
   count(distinct case when shared_event_id <> '' then shared_event_id else event_id end) as event_count,
   array_agg(distinct event_id order by event_id) as event_ids,
   max(state) as state,
-  count(distinct principal) as caller_count,
-  slice(array_agg(distinct principal order by principal), 1, 10) as callers,
+  slice(array_agg(distinct principal_name order by principal_name), 1, 20) as callers,
+  slice(array_agg(distinct principal order by principal), 1, 20) as caller_arns,
   array_agg(distinct event_name order by event_name) as operations,
-  array_agg(distinct lane order by lane) as lanes,
-  slice(array_agg(distinct data_arn order by data_arn), 1, 5) as data
+  slice(array_agg(distinct data_arn order by data_arn) filter (where data_arn <> ''), 1, 5) as data
 from failures
 group by key_arn, day_start
 having count(distinct event_id) >= :min_calls

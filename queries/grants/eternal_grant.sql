@@ -18,9 +18,12 @@ params:
   # Who revokes by hand looks at the result for some minutes.
   recreated_within: 10m
 suppress: [iac]
-summary: "{grantee} holds {grant_count} identical grants on {key_name}, or got one back after it was revoked; made by {principal_name} ({account_name}, {region})"
+summary: "{principal_name} made the same grant on {key_name} for {grantee} again and again, or right after it was revoked ({account_name}, {region})"
 at_risk: "Data under {key_name}: revoking one grant changes nothing while the others live."
-undo: aws kms list-grants --key-id {key_arn} --grantee-principal {grantee} --region {region}
+undo: >-
+  for id in $(aws kms list-grants --key-id {key_arn} --grantee-principal {grantee} --region {region}
+  --query 'Grants[].GrantId' --output text);
+  do aws kms revoke-grant --key-id {key_arn} --region {region} --grant-id "$id"; done
 description: >-
   The same grant (key, grantee, operations and constraint) was made three times or more within a day, or it was made
   again within 10 minutes after it had been revoked. Grants survive the detaching of IAM policies and the change of the
@@ -30,9 +33,9 @@ false_positives: >-
   Retry storms of programs that create a grant without a name at each start. Give the grant a name: KMS then returns
   the existing one.
 runbook: >-
-  1. List all grants of the grantee (command below) and revoke each: aws kms revoke-grant. 2. In the same minute stop
-  whoever makes them (principal in the evidence): credentials first, then grants, else they come back. 3. Look again
-  after 10 minutes.
+  1. Stop whoever makes them first, else they come back: deactivate the access key, or revoke the role's sessions.
+  2. Revoke all grants of the grantee on this key (the command below; it takes those that the grantee needs, too). 3. Look
+  again after 10 minutes with aws kms list-grants.
 references:
   - https://docs.aws.amazon.com/kms/latest/developerguide/grant-manage.html
 --- */
@@ -51,38 +54,55 @@ with made as (
 ),
 
 -- Windows of a day start at midnight and at noon.
-twins as (
+windows as (
   select
     m.key_arn,
     m.grantee,
     m.grant_fingerprint,
     m.half_day - interval '12' hour * w.hop as window_start,
-    min(m.event_time) as first_time,
-    max(m.event_time) as last_time,
-    count(distinct case when m.shared_event_id <> '' then m.shared_event_id else m.event_id end) as event_count,
-    array_agg(distinct m.event_id order by m.event_id) as event_ids,
-    'high' as severity,
-    count(distinct m.grant_id) as grant_count,
-    min(m.account) as account,
-    min(m.region) as region,
-    -- The owner's copy of a call across accounts names the account only.
-    coalesce(min(case when m.principal like 'arn:%' then m.principal end), min(m.principal)) as principal,
-    min(m.grant_id) as grant_id,
-    min(m.source_ip) as source_ip,
-    min(m.person) as person,
-    '' as revoked_by
+    count(distinct m.grant_id) as grant_count
   from made m
   cross join (values (0), (1)) as w (hop)
   group by m.key_arn, m.grantee, m.grant_fingerprint, m.half_day - interval '12' hour * w.hop
   having count(distinct m.grant_id) >= :min_grants
 ),
 
--- Windows with the same events are one finding: the later is kept.
-ranked_twins as (
+-- Each grant belongs to the latest such window that it is in, so that none is counted twice.
+placed as (
   select
-    *,
-    row_number() over (partition by key_arn, grant_fingerprint, first_time, last_time order by window_start desc) as copy
-  from twins
+    m.*,
+    w.window_start,
+    w.grant_count,
+    row_number() over (partition by m.account, m.event_id order by w.window_start desc) as place
+  from windows w
+  cross join (values (0), (1)) as h (hop)
+  join made m on m.key_arn = w.key_arn
+    and m.grant_fingerprint = w.grant_fingerprint
+    and m.half_day = w.window_start + interval '12' hour * h.hop
+),
+
+twins as (
+  select
+    key_arn,
+    grantee,
+    window_start,
+    min(event_time) as first_time,
+    max(event_time) as last_time,
+    count(distinct case when shared_event_id <> '' then shared_event_id else event_id end) as event_count,
+    array_agg(distinct event_id order by event_id) as event_ids,
+    'high' as severity,
+    max(grant_count) as grant_count,
+    min(account) as account,
+    min(region) as region,
+    -- The owner's copy of a call across accounts names the account only.
+    coalesce(min(case when principal like 'arn:%' then principal end), min(principal)) as principal,
+    min(grant_id) as grant_id,
+    min(source_ip) as source_ip,
+    min(person) as person,
+    '' as revoked_by
+  from placed
+  where place = 1
+  group by key_arn, grantee, grant_fingerprint, window_start
 ),
 
 -- What was revoked, by the grant that it was. Ids do not come again, but the
@@ -136,8 +156,7 @@ recreated as (
 select
   key_arn, grantee, account, region, principal, window_start, first_time, last_time, event_count, event_ids, severity,
   grant_count, grant_id, revoked_by, person, source_ip
-from ranked_twins
-where copy = 1
+from twins
 union all
 select
   key_arn, grantee, account, region, principal, window_start, first_time, last_time, event_count, event_ids, severity,

@@ -43,12 +43,11 @@ select
   grantee_account,
   grantee_kind,
   grant_operations as operations,
-  case when grant_constraint = '' then 'none' else grant_constraint end as constraint_text,
+  case when grant_constraint = '' then 'none' else grant_constraint end as only_for_context,
   person,
   session_name,
   source_ip,
-  client,
-  lane
+  client
 from control_events
 where event_source = 'kms.amazonaws.com'
   and event_name = 'CreateGrant'

@@ -10,7 +10,7 @@ events: ["kms.amazonaws.com:CreateGrant"]
 entity: [key_arn, grantee]
 window: 0
 suppress: [iac]
-summary: "{principal_name} granted {grantee} {operations} on {key_name} without a constraint ({account_name}, {region})"
+summary: "{principal_name} granted {grantee} the use of all data under {key_name}, by a grant without a constraint: {operations} ({account_name}, {region})"
 at_risk: "All data under {key_name}, not only the part that the grantee needs."
 undo: aws kms revoke-grant --key-id {key_arn} --grant-id {grant_id} --region {region}
 description: >-
@@ -45,8 +45,7 @@ select
   person,
   session_name,
   source_ip,
-  client,
-  lane
+  client
 from control_events
 where event_source = 'kms.amazonaws.com'
   and event_name = 'CreateGrant'

@@ -26,7 +26,7 @@ evidence_events:
   table: uses
   on: [principal, key_arn]
   names: [Decrypt, ReEncrypt, GenerateDataKey, GenerateDataKeyWithoutPlaintext, GenerateDataKeyPair, GenerateDataKeyPairWithoutPlaintext, Encrypt, Sign, GenerateMac, DeriveSharedSecret, Decapsulate]
-summary: "{principal_name} is not on the allow-list of {key_name} and used it {event_count} times: {operations} ({account_name}, {region})"
+summary: "{principal_name} used {key_name} {event_count} times and is not among those who may: {operations} ({account_name}, {region})"
 at_risk: "What {key_name} protects: you listed who may use it, and this caller is not among them."
 undo: aws kms get-key-policy --key-id {key_arn} --policy-name default --region {region} --output text
 description: >-
@@ -105,7 +105,6 @@ select
   max(last_time) as last_time,
   cast(sum(event_count) as bigint) as event_count,
   array_agg(distinct event_name order by event_name) as operations,
-  array_agg(distinct lane order by lane) as lanes,
   max(case when is_person then 1 else 0 end) = 1 as is_person
 from matched
 where is_allowed = 0

@@ -13,8 +13,8 @@ window: 1h
 evidence_events:
   table: uses
   on: [principal, lane]
-summary: "The root user of {account_name} called KMS {event_count} times: {operations} ({region})"
-at_risk: "Every key of the account: its default key policies trust the root user, and nothing in IAM limits it."
+summary: "The root user of {account_name} called KMS; calls: {event_count}, of kind {operations} ({region})"
+at_risk: "Every key of the account: KMS's default key policy trusts the root user, and nothing in IAM limits it."
 description: >-
   The account's root user called KMS itself. Nothing in daily work needs root; KMS needs it in rare cases of recovery.
   High when keys were changed or used; medium when root only looked at keys, as the console does by itself on many
