@@ -12,6 +12,10 @@ events:
   - kms.amazonaws.com:ReplicateKey
 entity: [key_arn]
 window: 0
+params:
+  # What one caller does to a policy within a day is one change: the policy to go
+  # back to is the one before it.
+  one_go: 24h
 summary: "{principal_name} gave {key_name} a key policy that lets outsiders in: {outsiders} ({account_name}, {region})"
 at_risk: "Whatever is encrypted under {key_name}: the outsiders can use the key from their side, and a refused attempt of theirs is not even logged here."
 undo: >-
@@ -103,19 +107,35 @@ outside as (
 -- The policy that was there, for comparison and to put it back.
 before_change as (
   select
-    c.account,
-    c.event_id,
-    max_by(k.policy_principals, row(k.event_time, k.event_id)) as previous_principals,
-    max_by(k.policy_org_ids, row(k.event_time, k.event_id)) as previous_org_ids,
-    max_by(k.event_id, row(k.event_time, k.event_id)) as previous_event,
-    max_by(k.policy, row(k.event_time, k.event_id)) as previous_policy,
-    max_by(k.policy_hash, row(k.event_time, k.event_id)) as previous_hash
-  from changes c
-  join key_changes k on k.key_arn = c.key_arn
-    and k.event_name in ('PutKeyPolicy', 'CreateKey')
-    and k.event_time < c.event_time
-    and k.policy <> ''
-  group by c.account, c.event_id
+    account,
+    event_id,
+    max_by(policy_principals, preference) as previous_principals,
+    max_by(policy_org_ids, preference) as previous_org_ids,
+    max_by(previous_id, preference) as previous_event,
+    max_by(policy, preference) as previous_policy,
+    max_by(policy_hash, preference) as previous_hash
+  from (
+    select
+      c.account,
+      c.event_id,
+      k.policy_principals,
+      k.policy_org_ids,
+      k.event_id as previous_id,
+      k.policy,
+      k.policy_hash,
+      -- Who changes a policy step by step wants none of the steps back, if another is known.
+      row(
+        case when k.principal <> c.principal or k.event_time < c.event_time - :one_go then 1 else 0 end,
+        k.event_time,
+        k.event_id
+      ) as preference
+    from changes c
+    join key_changes k on k.key_arn = c.key_arn
+      and k.event_name in ('PutKeyPolicy', 'CreateKey')
+      and k.event_time < c.event_time
+      and k.policy <> ''
+  ) p
+  group by account, event_id
 ),
 
 -- Principals as written, and organisations, before and after.

@@ -12,6 +12,10 @@ events:
   - kms.amazonaws.com:ReplicateKey
 entity: [key_arn]
 window: 0
+params:
+  # What one caller does to a policy within a day is one change: the policy to go
+  # back to is the one before it.
+  one_go: 24h
 suppress: [iac, change_window]
 summary: "{principal_name} set a policy on {key_name} and switched off KMS's check against locking the account out ({account_name}, {region})"
 at_risk: "{key_name} may have become unmanageable: if the policy leaves nobody who can change it, only AWS Support can bring the key back, and the data under it waits."
@@ -52,17 +56,31 @@ with changes as (
 -- The policy that was there, for comparison and to put it back.
 before_change as (
   select
-    c.account,
-    c.event_id,
-    max_by(k.policy_principals, row(k.event_time, k.event_id)) as admitted_before,
-    max_by(k.event_id, row(k.event_time, k.event_id)) as previous_event,
-    max_by(k.policy, row(k.event_time, k.event_id)) as previous_policy
-  from changes c
-  join key_changes k on k.key_arn = c.key_arn
-    and k.event_name in ('PutKeyPolicy', 'CreateKey')
-    and k.event_time < c.event_time
-    and k.policy <> ''
-  group by c.account, c.event_id
+    account,
+    event_id,
+    max_by(policy_principals, preference) as admitted_before,
+    max_by(previous_id, preference) as previous_event,
+    max_by(policy, preference) as previous_policy
+  from (
+    select
+      c.account,
+      c.event_id,
+      k.policy_principals,
+      k.event_id as previous_id,
+      k.policy,
+      -- Who changes a policy step by step wants none of the steps back, if another is known.
+      row(
+        case when k.principal <> c.principal or k.event_time < c.event_time - :one_go then 1 else 0 end,
+        k.event_time,
+        k.event_id
+      ) as preference
+    from changes c
+    join key_changes k on k.key_arn = c.key_arn
+      and k.event_name in ('PutKeyPolicy', 'CreateKey')
+      and k.event_time < c.event_time
+      and k.policy <> ''
+  ) p
+  group by account, event_id
 )
 
 select

@@ -12,6 +12,10 @@ events:
   - kms.amazonaws.com:ReplicateKey
 entity: [key_arn]
 window: 0
+params:
+  # What one caller does to a policy within a day is one change: the policy to go
+  # back to is the one before it.
+  one_go: 24h
 summary: "{principal_name} opened {key_name} to anyone: {statements} ({account_name}, {region})"
 at_risk: "Everything under {key_name}: any AWS account in the world may use the key as the policy says, and refused attempts from there are not logged here."
 undo: >-
@@ -49,17 +53,31 @@ with changes as (
 
 before_change as (
   select
-    c.account,
-    c.event_id,
-    max_by(k.policy_public, row(k.event_time, k.event_id)) as statements_before,
-    max_by(k.event_id, row(k.event_time, k.event_id)) as previous_event,
-    max_by(k.policy, row(k.event_time, k.event_id)) as previous_policy
-  from changes c
-  join key_changes k on k.key_arn = c.key_arn
-    and k.event_name in ('PutKeyPolicy', 'CreateKey')
-    and k.event_time < c.event_time
-    and k.policy <> ''
-  group by c.account, c.event_id
+    account,
+    event_id,
+    max_by(policy_public, preference) as statements_before,
+    max_by(previous_id, preference) as previous_event,
+    max_by(policy, preference) as previous_policy
+  from (
+    select
+      c.account,
+      c.event_id,
+      k.policy_public,
+      k.event_id as previous_id,
+      k.policy,
+      -- Who changes a policy step by step wants none of the steps back, if another is known.
+      row(
+        case when k.principal <> c.principal or k.event_time < c.event_time - :one_go then 1 else 0 end,
+        k.event_time,
+        k.event_id
+      ) as preference
+    from changes c
+    join key_changes k on k.key_arn = c.key_arn
+      and k.event_name in ('PutKeyPolicy', 'CreateKey')
+      and k.event_time < c.event_time
+      and k.policy <> ''
+  ) p
+  group by account, event_id
 )
 
 select

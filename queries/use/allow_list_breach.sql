@@ -26,7 +26,7 @@ evidence_events:
   table: uses
   on: [principal, key_arn]
   names: [Decrypt, ReEncrypt, GenerateDataKey, GenerateDataKeyWithoutPlaintext, GenerateDataKeyPair, GenerateDataKeyPairWithoutPlaintext, Encrypt, Sign, GenerateMac, DeriveSharedSecret, Decapsulate]
-summary: "{principal_name} used {key_name} {event_count} times and is not among those who may: {operations} ({account_name}, {region})"
+summary: "{principal_name}, who is not on the list of {key_name}, used it {event_count} times: {operations} ({account_name}, {region})"
 at_risk: "What {key_name} protects: you listed who may use it, and this caller is not among them."
 undo: aws kms get-key-policy --key-id {key_arn} --policy-name default --region {region} --output text
 description: >-

@@ -45,7 +45,7 @@ references:
 with windows as (
   select
     principal, lane, data_kind, window_start, account, region, principal_type, is_person, key_arn, distinct_data, event_count,
-    first_time, last_time, data_sample
+    first_time, last_time
   from data_uses
 ),
 
@@ -58,8 +58,7 @@ harvests as (
     date_trunc('hour', window_start) as hour_start,
     min(window_start) as first_window,
     max(window_start) as last_window,
-    max(distinct_data) as distinct_data,
-    max_by(data_sample, row(distinct_data, window_start)) as data_sample
+    max(distinct_data) as distinct_data
   from windows
   -- A window that begins with five minutes of nothing has no more than the next one.
   where first_time < window_start + interval '5' minute
@@ -86,7 +85,6 @@ select
   cast(sum(d.event_count) as bigint) as event_count,
   h.distinct_data,
   case h.data_kind when 's3_object' then 'objects' else concat(replace(h.data_kind, '_', '-'), 's') end as items,
-  h.data_sample,
   min(d.principal_type) as principal_type,
   max(case when d.is_person then 1 else 0 end) = 1 as is_person
 from harvests h
@@ -96,4 +94,4 @@ join windows d on d.principal = h.principal
   and d.window_start >= h.first_window
   and d.window_start < h.last_window + interval '10' minute
   and mod(minute(d.window_start) - minute(h.first_window) + 60, 10) = 0
-group by h.principal, h.lane, h.data_kind, h.hour_start, h.distinct_data, h.data_sample
+group by h.principal, h.lane, h.data_kind, h.hour_start, h.distinct_data
