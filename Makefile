@@ -24,7 +24,7 @@ replay: build ## replay the incident in fixtures/ and print what it finds
 
 .PHONY: test
 test: ## run all tests
-	go test -timeout 10m ./...
+	go test -timeout 30m ./...
 
 .PHONY: lint
 lint: $(GOLANGCI) ## vet and lint
