@@ -265,9 +265,7 @@ func finding(d *analyzer.Detection, row Row) (f analyzer.Finding, learning bool,
 // cross-account call, or calls in the same second.
 func merge(into *analyzer.Finding, f analyzer.Finding) {
 	into.EventIDs = append(into.EventIDs, f.EventIDs...)
-	if len(f.EventIDs) == 0 {
-		into.Count += f.Count
-	}
+	into.Count += f.Count // where the rows name their events, these are counted instead
 	if f.Severity > into.Severity {
 		into.Severity = f.Severity
 	}

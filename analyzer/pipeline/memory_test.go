@@ -116,16 +116,14 @@ func TestWhatMemoryKnowsIsWhatTheLogsSaid(t *testing.T) {
 		{
 			name: "days of grants that overlap", detection: "KMS-G05",
 			do: func(h *history) {
-				for n := range 3 {
-					grant(h, day(0).Add(5*time.Hour+time.Duration(n)*time.Hour), n) // in the afternoon, in two windows
-				}
-				quiet(h, day(1).Add(time.Hour))
-				grant(h, day(1).Add(2*time.Hour+30*time.Minute), 4) // in the second only
+				grant(h, day(0), 1)                                 // in the day's window only
+				grant(h, day(0).Add(5*time.Hour), 2)                // in the afternoon: in that from noon, too
+				grant(h, day(0).Add(6*time.Hour), 3)                // the same
+				quiet(h, day(1).Add(time.Hour))                     // time goes on
+				grant(h, day(1).Add(2*time.Hour+30*time.Minute), 4) // the third of the window from noon
 			},
-			cuts: []time.Time{day(0.5), day(1).Add(2 * time.Hour)},
-			check: func(t *testing.T, found []analyzer.Finding) {
-				require.Len(t, found, 2)
-			},
+			cuts:  []time.Time{day(0.5), day(1).Add(2 * time.Hour)},
+			check: func(t *testing.T, found []analyzer.Finding) { require.Len(t, found, 2) },
 		},
 		{
 			name: "a grant on an outside key, used days later", detection: "KMS-U08",
