@@ -235,7 +235,7 @@ var (
 	simChoices = map[string][][]string{
 		"kms:encryptioncontext:tenant": {nil, {"zebra"}, {"|"}, {"blue"}, {"green"}, {"*"}},
 		"aws:sourcevpce":               {nil, {"vpce-9"}, {"|"}, {"vpce-1"}, {"vpce-2"}},
-		"aws:sourceip":                 {nil, {"198.51.100.200"}, {"|"}, {"192.0.2.5"}},
+		"aws:sourceip":                 {nil, {"198.51.100.200"}, {"2001:db8::9"}, {"|"}, {"192.0.2.5"}},
 		"aws:multifactorauthpresent":   {nil, {"true"}, {"false"}},
 		"kms:viaservice":               {nil, {"s3.us-east-1.amazonaws.com"}, {"ec2.us-east-1.amazonaws.com"}, {"zzz"}, {"s3.*.amazonaws.com"}},
 		"kms:encryptioncontextkeys":    {nil, {"zebra"}, {"tenant"}, {"other"}, {"tenant", "zebra"}, {"other", "zebra"}, {"tenant", "other"}},
