@@ -62,8 +62,7 @@ calls as (
     date_trunc('hour', u.window_start) as hour_start
   from uses u
   left join accounts a on a.account = u.principal_account
-  where u.lane <> 'service'
-    and u.event_name in (
+  where u.event_name in (
       'Decrypt', 'ReEncrypt', 'GenerateDataKey', 'GenerateDataKeyWithoutPlaintext', 'GenerateDataKeyPair',
       'GenerateDataKeyPairWithoutPlaintext', 'Encrypt', 'Sign', 'GenerateMac', 'DeriveSharedSecret', 'Decapsulate'
     )

@@ -23,7 +23,7 @@ params:
   compare_with: 672h
   # A pair known for two weeks has shown its weekly jobs twice.
   baseline: 336h
-  # Whatever the hour of the week, three hours of the last 28 days that came near
+  # Whatever the hour of the week: three hours of the last 28 days that came near
   # it (the busiest 1 % of a fortnight) show that such an hour is part of its work.
   like_hours: 3
   # Without a baseline: a person who decrypts by hand does it a few times. 200
@@ -38,7 +38,8 @@ summary: "{principal_name} called {key_name} directly {event_count} times, up to
 at_risk: "Bulk data under {key_name}: this is how a copy of everything looks from the key's side."
 undo: aws kms get-key-policy --key-id {key_arn} --policy-name default --region {region} --output text
 description: >-
-  A principal used a key far more often than in the same hours of the weeks before. For pairs of principal and key that
+  A principal used a key far more often than in the same hours of the weeks before, and than nearly all hours of these
+  weeks. For pairs of principal and key that
   are known for less than two weeks there is nothing to compare with; then a burst by a person speaks (an IAM user, a
   single sign-on user, a console or command-line session): 200 direct calls within 10 minutes. Calls made by services
   do not count here, KMS-U05 counts the data they read.
@@ -58,60 +59,62 @@ with hot as (
 ),
 
 pairs as (
-  select principal, key_arn, lane, min(first_time) as first_time
+  select principal, key_arn, min(first_time) as first_time
   from first_uses
   where lane = 'direct'
-  group by principal, key_arn, lane
+  group by principal, key_arn
+),
+
+hours as (
+  select principal, key_arn, hour, min(account) as account, cast(sum(event_count) as bigint) as event_count
+  from use_hours
+  where lane = 'direct'
+  group by principal, key_arn, hour
 ),
 
 busy_hours as (
-  select
-    h.principal,
-    h.key_arn,
-    h.lane,
-    h.hour,
-    min(h.account) as account,
-    cast(sum(h.event_count) as bigint) as event_count
-  from use_hours h
+  select h.principal, h.key_arn, h.hour, h.account, h.event_count
+  from hours h
   cross join hot
-  where h.lane = 'direct'
-    and h.hour >= hot.since
-  group by h.principal, h.key_arn, h.lane, h.hour
-  having sum(h.event_count) >= :floor
+  where h.hour >= hot.since
+    and h.event_count >= :floor
 ),
 
--- The busiest of the same hours (and their neighbours) of the weeks before, and
--- how many of all hours came near.
+-- The busiest of the same hours (and their neighbours) of the weeks before.
 compared as (
   select
     b.principal,
     b.key_arn,
-    b.lane,
     b.hour,
     b.account,
     b.event_count,
-    coalesce(max(case when mod(date_diff('hour', p.hour, b.hour), 168) in (0, 1, 167) then p.event_count end), 0) as usual_count,
-    count(case when p.event_count * :factor >= b.event_count then 1 end) as like_hours
+    coalesce(max(p.event_count), 0) as usual_count
   from busy_hours b
   join pairs f on f.principal = b.principal
     and f.key_arn = b.key_arn
-    and f.lane = b.lane
     and f.first_time <= b.hour - :baseline
-  left join use_hours p on p.principal = b.principal
+  left join hours p on p.principal = b.principal
     and p.key_arn = b.key_arn
-    and p.lane = b.lane
     -- The hour just before is left out: it is the spike itself when it began there.
     and p.hour < b.hour - interval '1' hour
     and p.hour >= b.hour - :compare_with
     and mod(date_diff('hour', p.hour, b.hour), 168) in (0, 1, 167)
-  group by b.principal, b.key_arn, b.lane, b.hour, b.account, b.event_count
+  group by b.principal, b.key_arn, b.hour, b.account, b.event_count
 ),
 
+-- Jobs that run at any hour: how many hours of these weeks came near. Asked of
+-- the few hours that are left only.
 spikes as (
-  select *
-  from compared
-  where event_count > :factor * usual_count
-    and like_hours <= :like_hours
+  select c.principal, c.key_arn, c.hour, c.account, c.event_count, c.usual_count
+  from compared c
+  left join hours p on p.principal = c.principal
+    and p.key_arn = c.key_arn
+    and p.hour < c.hour - interval '1' hour
+    and p.hour >= c.hour - :compare_with
+    and p.event_count * :factor >= c.event_count
+  where c.event_count > :factor * c.usual_count
+  group by c.principal, c.key_arn, c.hour, c.account, c.event_count, c.usual_count
+  having count(p.hour) < :like_hours
 ),
 
 -- What an hour's row does not know comes from the 5-minute rows.
@@ -119,7 +122,6 @@ spike_details as (
   select
     s.principal,
     s.key_arn,
-    s.lane,
     s.hour as window_start,
     s.account,
     s.event_count,
@@ -132,18 +134,17 @@ spike_details as (
   from spikes s
   join uses u on u.principal = s.principal
     and u.key_arn = s.key_arn
-    and u.lane = s.lane
+    and u.lane = 'direct'
     and date_trunc('hour', u.window_start) = s.hour
-  where not u.owner_copy
-  group by s.principal, s.key_arn, s.lane, s.hour, s.account, s.event_count, s.usual_count
+  group by s.principal, s.key_arn, s.hour, s.account, s.event_count, s.usual_count
 ),
 
 personal_calls as (
-  select
-    principal, key_arn, lane, window_start as slot, account, region, principal_type, event_count, first_time, last_time
+  select principal, key_arn, window_start as slot, account, region, principal_type, event_count, first_time, last_time
   from uses
   where lane = 'direct'
     and is_person
+    -- The owner's copy of a cross-account call is the same call.
     and not owner_copy
     and event_name in ('Decrypt', 'ReEncrypt', 'GenerateDataKey')
     and key_arn <> ''
@@ -154,31 +155,29 @@ bursts as (
   select
     c.principal,
     c.key_arn,
-    c.lane,
     c.slot - interval '5' minute * w.hop as window_start,
     cast(sum(c.event_count) as bigint) as event_count
   from personal_calls c
   cross join (values (0), (1)) as w (hop)
-  group by c.principal, c.key_arn, c.lane, c.slot - interval '5' minute * w.hop
+  group by c.principal, c.key_arn, c.slot - interval '5' minute * w.hop
   having sum(c.event_count) >= :burst
 ),
 
 -- Each five minutes belong to the latest such window that they are in, so that no call is counted twice.
 placed as (
-  select principal, key_arn, lane, slot, max(window_start) as window_start, max(event_count) as busiest_count
+  select principal, key_arn, slot, max(window_start) as window_start, max(event_count) as busiest_count
   from (
-    select b.principal, b.key_arn, b.lane, b.window_start + interval '5' minute * h.hop as slot, b.window_start, b.event_count
+    select b.principal, b.key_arn, b.window_start + interval '5' minute * h.hop as slot, b.window_start, b.event_count
     from bursts b
     cross join (values (0), (1)) as h (hop)
   ) s
-  group by principal, key_arn, lane, slot
+  group by principal, key_arn, slot
 ),
 
 burst_details as (
   select
     c.principal,
     c.key_arn,
-    c.lane,
     date_trunc('hour', p.window_start) as window_start,
     min(c.account) as account,
     cast(sum(c.event_count) as bigint) as event_count,
@@ -190,22 +189,20 @@ burst_details as (
   from placed p
   join personal_calls c on c.principal = p.principal
     and c.key_arn = p.key_arn
-    and c.lane = p.lane
     and c.slot = p.slot
   -- Who has been known for longer is compared with the hours before.
   join pairs f on f.principal = c.principal
     and f.key_arn = c.key_arn
-    and f.lane = c.lane
     and f.first_time > date_trunc('hour', p.window_start) - :baseline
-  group by c.principal, c.key_arn, c.lane, date_trunc('hour', p.window_start)
+  group by c.principal, c.key_arn, date_trunc('hour', p.window_start)
 )
 
 select
-  principal, key_arn, account, region, lane, window_start, first_time, last_time, event_count,
+  principal, key_arn, account, region, 'direct' as lane, window_start, first_time, last_time, event_count,
   event_count as busiest_count, 60 as minutes, usual_count, principal_type, is_person
 from spike_details
 union all
 select
-  principal, key_arn, account, region, lane, window_start, first_time, last_time, event_count,
+  principal, key_arn, account, region, 'direct' as lane, window_start, first_time, last_time, event_count,
   busiest_count, 10 as minutes, cast(0 as bigint) as usual_count, principal_type, true as is_person
 from burst_details

@@ -57,7 +57,6 @@ with starts as (
     lane,
     min(first_time) as first_time
   from first_uses
-  where lane <> 'service'
   group by principal, key_arn, lane
 ),
 
@@ -84,7 +83,6 @@ recent as (
     and u.key_arn = s.key_arn
     and u.lane = s.lane
     and u.window_start <= s.first_time
-    and u.first_time >= s.first_time
   left join accounts a on a.account = u.principal_account
   where u.event_name in (
       'Decrypt', 'ReEncrypt', 'GenerateDataKey', 'GenerateDataKeyWithoutPlaintext', 'GenerateDataKeyPair',

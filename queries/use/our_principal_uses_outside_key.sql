@@ -55,8 +55,7 @@ with calls as (
     account, region, principal_type, is_person, event_name, event_count, first_time, last_time,
     cast(null as varchar) as event_id
   from uses
-  where lane <> 'service'
-    and not owner_copy
+  where not owner_copy
     and event_name in (
       'GenerateDataKey', 'GenerateDataKeyWithoutPlaintext', 'GenerateDataKeyPair', 'GenerateDataKeyPairWithoutPlaintext',
       'Encrypt', 'ReEncrypt'
@@ -70,7 +69,6 @@ with calls as (
     and event_name = 'CreateGrant'
     and outcome = 'ok'
     and lane <> 'service'
-    and not owner_copy
 ),
 
 outside as (
@@ -84,6 +82,7 @@ outside as (
   from calls c
   left join accounts a on a.account = c.key_account
   where c.key_arn <> ''
+    -- An account that the list forgot may use its own keys.
     and c.key_account <> c.account
     -- Without a list, an account is ours from its first own event on.
     and not coalesce(a.ours and (a.listed or a.first_time <= c.first_time), false)
@@ -92,7 +91,6 @@ outside as (
 first_of_pair as (
   select principal, key_arn, min(first_time) as first_time
   from first_uses
-  where not owner_copy
   group by principal, key_arn
 )
 

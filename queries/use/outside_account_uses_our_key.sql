@@ -54,9 +54,8 @@ with calls as (
     end as suppressed_by
   from uses u
   left join accounts a on a.account = u.principal_account
+  -- An account that the list forgot may use its own keys.
   where u.owner_copy
-    and u.lane <> 'service'
-    and u.key_arn <> ''
     and u.event_name in (
       'Decrypt', 'ReEncrypt', 'GenerateDataKey', 'GenerateDataKeyWithoutPlaintext', 'GenerateDataKeyPair',
       'GenerateDataKeyPairWithoutPlaintext', 'Encrypt', 'Sign', 'GenerateMac', 'DeriveSharedSecret', 'Decapsulate'
@@ -68,7 +67,6 @@ with calls as (
 first_of_account as (
   select principal_account, key_arn, min(first_time) as first_time
   from first_uses
-  where owner_copy
   group by principal_account, key_arn
 )
 
