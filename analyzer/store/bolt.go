@@ -188,21 +188,41 @@ func (s *Bolt) Unprinted(ctx context.Context) (findings, alerts map[string]strin
 	return findings, alerts, err
 }
 
-// MarkPrinted implements analyzer.PrintStore.
+// MarkPrinted implements analyzer.PrintStore. The marks are written in parts,
+// so a failure may leave some of them unwritten.
 func (s *Bolt) MarkPrinted(ctx context.Context, findings, alerts map[string]string) error {
-	return s.update(ctx, func(tx *bbolt.Tx) error {
-		return errors.Join(markPrinted(tx, "f", findings), markPrinted(tx, "a", alerts))
-	})
+	marks := make([]printedMark, 0, len(findings)+len(alerts))
+	for id, mark := range findings {
+		marks = append(marks, printedMark{[]byte("f" + id), mark})
+	}
+	for id, mark := range alerts {
+		marks = append(marks, printedMark{[]byte("a" + id), mark})
+	}
+	// bbolt parts a page only when a transaction ends: in one transaction, or
+	// in the order of a map, the time would grow with the square of the marks.
+	slices.SortFunc(marks, func(a, b printedMark) int { return bytes.Compare(a.key, b.key) })
+	for part := range slices.Chunk(marks, batch) {
+		if err := s.update(ctx, func(tx *bbolt.Tx) error { return markPrinted(tx, part) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-func markPrinted(tx *bbolt.Tx, kind string, marks map[string]string) error {
+// printedMark is what one finding or alert looked like when it was printed.
+type printedMark struct {
+	key  []byte // "f" or "a", and the id
+	mark string
+}
+
+func markPrinted(tx *bbolt.Tx, marks []printedMark) error {
 	news, printed := tx.Bucket(bucketNews), tx.Bucket(bucketPrinted)
-	for id, mark := range marks {
-		if err := printed.Put([]byte(kind+id), []byte(mark)); err != nil {
-			return fmt.Errorf("mark %s as printed: %w", id, err)
+	for _, m := range marks {
+		if err := printed.Put(m.key, []byte(m.mark)); err != nil {
+			return fmt.Errorf("mark %s as printed: %w", m.key[1:], err)
 		}
-		if err := news.Delete([]byte(kind + id)); err != nil {
-			return fmt.Errorf("mark %s as printed: %w", id, err)
+		if err := news.Delete(m.key); err != nil {
+			return fmt.Errorf("mark %s as printed: %w", m.key[1:], err)
 		}
 	}
 	return nil

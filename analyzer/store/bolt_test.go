@@ -3,6 +3,8 @@ package store_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -99,6 +101,24 @@ func TestTypedValues(t *testing.T) {
 	require.NoError(t, s.Put(t.Context(), "slack", "a-one", []byte("{")))
 	_, err = ledger.Get(t.Context(), "a-one")
 	require.ErrorContains(t, err, "a-one")
+}
+
+// In one transaction and in the order of a map, the first marks of a store
+// take the square of their number.
+func TestTheTimeOfMarkingGrowsWithTheNumberOfMarksOnly(t *testing.T) {
+	mark := func(n int) time.Duration {
+		s := open(t, filepath.Join(t.TempDir(), "state.db"))
+		marks := make(map[string]string, n)
+		for i := range n {
+			marks[fmt.Sprintf("%x", sha256.Sum256(binary.BigEndian.AppendUint32(nil, uint32(i))))] = "printed" //nolint:gosec // small
+		}
+		began := time.Now()
+		require.NoError(t, s.MarkPrinted(t.Context(), marks, nil))
+		return time.Since(began)
+	}
+	mark(1000) // warm
+	few, many := mark(5_000), mark(80_000)
+	require.Less(t, many, 48*few, "16 times the marks")
 }
 
 func BenchmarkSaveTenThousandFindings(b *testing.B) {
