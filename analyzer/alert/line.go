@@ -78,10 +78,8 @@ func Line(a analyzer.Alert) any {
 
 // Edition is what programs have not been told yet.
 type Edition struct {
-	Lines []any // findings by time, then alerts by first time; each marshals to one line
-	// Findings and Alerts are those of Lines, in the same order.
-	Findings []analyzer.Finding
-	Alerts   []analyzer.Alert
+	Findings []analyzer.Finding // by (Time, ID)
+	Alerts   []analyzer.Alert   // by (FirstTime, ID)
 
 	findings, alerts map[string]string // marks by id
 }
@@ -145,8 +143,24 @@ func Unprinted(ctx context.Context, store PrintSource) (Edition, error) {
 	}
 	sortFindings(f)
 	sortAlerts(a)
-	e.Lines, e.Findings, e.Alerts = Lines(f, a), f, a
+	e.Findings, e.Alerts = f, a
 	return e, nil
+}
+
+// Write hands on a line for each finding and then for each alert, as Lines
+// makes them, without holding all of them at once.
+func (e *Edition) Write(write func(line any) error) error {
+	for _, f := range e.Findings {
+		if err := write(FindingLine(f)); err != nil {
+			return err
+		}
+	}
+	for _, a := range e.Alerts {
+		if err := write(Line(a)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Lines returns a line for each finding, by (Time, ID), and then for each

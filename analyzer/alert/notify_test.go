@@ -189,13 +189,14 @@ func TestOnlyWhatIsNewOrChangedIsPrinted(t *testing.T) {
 		e, err := alert.Unprinted(t.Context(), d.store)
 		require.NoError(t, err)
 		var types []string
-		for _, line := range e.Lines {
+		require.NoError(t, e.Write(func(line any) error {
 			data, err := json.Marshal(line)
 			require.NoError(t, err)
 			var head struct{ Type, Status, Reason string }
 			require.NoError(t, json.Unmarshal(data, &head))
 			types = append(types, head.Type+" "+head.Status+head.Reason)
-		}
+			return nil
+		}))
 		return types
 	}
 	print := func() []string {

@@ -216,20 +216,16 @@ func (w *work) finish(ctx context.Context, started time.Time) error {
 	if err != nil {
 		return err
 	}
-	notices := w.notices(edition.Alerts)
 	w.progress.Close()
 	switch {
 	case w.options.slackPreview:
-		err = w.preview(notices)
+		err = w.preview(edition.Alerts)
 	case w.lines != nil:
-		for _, line := range edition.Lines {
-			if err := w.lines.Write(line); err != nil {
-				return err
-			}
+		if err = edition.Write(w.lines.Write); err == nil {
+			err = w.lines.Summary(&summary)
 		}
-		err = w.lines.Summary(&summary)
 	default:
-		err = w.print(notices, summary)
+		err = w.print(edition.Alerts, summary)
 	}
 	if err != nil {
 		return err
@@ -296,14 +292,10 @@ func (w *work) ingestSummary(started time.Time) report.Summary {
 // knew already is a duplicate, not kept.
 func (w *work) summary(ctx context.Context, started time.Time, edition alert.Edition) (report.Summary, error) {
 	s := w.ingestSummary(started)
-	if len(w.ingested.EventsBySource) > 0 || w.ingested.Records.Read > 0 {
-		s.Records.Kept -= w.analyzed.Counts.Duplicate
-		s.Records.Duplicate += w.analyzed.Counts.Duplicate
-	} else {
-		s.Records = analyzer.RecordCounts{
-			Read: w.analyzed.Counts.Events, Kept: w.analyzed.Counts.Kept, Duplicate: w.analyzed.Counts.Duplicate,
-		}
-	}
+	// What was waiting in the lake is read by this run as much as the files are.
+	waited := w.analyzed.Counts.Events - s.Records.Kept
+	s.Records.Read += waited
+	s.Records.Kept, s.Records.Duplicate = w.analyzed.Counts.Kept, s.Records.Duplicate+w.analyzed.Counts.Duplicate
 	s.EventsBySource = w.analyzed.Counts.EventsBySource
 	s.First, s.Last = w.analyzed.First, w.analyzed.Now
 	s.Late = w.analyzed.Counts.Late
@@ -370,20 +362,10 @@ func (w *work) names() slack.Names {
 const shownLearned = 20
 
 // print writes the report for people.
-func (w *work) print(notices []slack.Notice, s report.Summary) error {
+func (w *work) print(alerts []analyzer.Alert, s report.Summary) error {
 	run := report.Run{Summary: s}
-	learned := 0
-	for _, n := range notices {
-		if n.Alert.Action == analyzer.ActionNone {
-			// What is only learned is listed while there is too little history to
-			// judge it; a folder of an incident often has no more.
-			if n.Alert.Latest.Status != analyzer.FindingLearning || w.quiet {
-				continue
-			}
-			if learned++; learned > shownLearned {
-				continue
-			}
-		}
+	shown, more := w.shown(alerts)
+	for _, n := range w.notices(shown) {
 		run.Alerts = append(run.Alerts, report.AlertView{
 			Alert: n.Alert, What: n.What, AtRisk: n.AtRisk, Undo: n.Undo, RunbookURL: n.RunbookURL,
 			AccountName: n.AccountName, KeyAlias: n.KeyAlias, Who: n.Who, From: n.From, Changed: n.Changed,
@@ -392,14 +374,35 @@ func (w *work) print(notices []slack.Notice, s report.Summary) error {
 	if w.quiet {
 		return run.Quiet(w.stdout, w.layout())
 	}
-	if more := learned - shownLearned; more > 0 {
+	if more > 0 {
 		run.Notes = append(run.Notes, fmt.Sprintf("%d more first uses are not shown; --format json lists all.", more))
 	}
 	return run.Text(w.stdout, w.layout())
 }
 
+// shown picks the alerts that people are shown. What is only learned is listed
+// while there is too little history to judge it, as a folder of an incident
+// often has no more; but only some of it, and more counts the others.
+func (w *work) shown(alerts []analyzer.Alert) (shown []analyzer.Alert, more int) {
+	learned := 0
+	for _, al := range alerts {
+		if al.Action == analyzer.ActionNone {
+			if al.Latest.Status != analyzer.FindingLearning || w.quiet {
+				continue
+			}
+			if learned++; learned > shownLearned {
+				more++
+				continue
+			}
+		}
+		shown = append(shown, al)
+	}
+	return shown, more
+}
+
 // preview prints the Slack messages without sending them.
-func (w *work) preview(notices []slack.Notice) error {
+func (w *work) preview(alerts []analyzer.Alert) error {
+	alerts = slices.DeleteFunc(slices.Clone(alerts), func(al analyzer.Alert) bool { return al.Action == analyzer.ActionNone })
 	mentions, err := w.mentions()
 	if err != nil {
 		return err
@@ -407,7 +410,7 @@ func (w *work) preview(notices []slack.Notice) error {
 	// A webhook knows no threads; only with one and no token is it used.
 	webhook := w.env("KEYTRAIL_SLACK_TOKEN") == "" && w.env("KEYTRAIL_SLACK_WEBHOOK") != ""
 	view := slack.View{Threads: !webhook, Mentions: mentions}
-	b, err := slack.Preview(notices, w.settings.Slack, view, w.analyzed.Now)
+	b, err := slack.Preview(w.notices(alerts), w.settings.Slack, view, w.analyzed.Now)
 	if err != nil {
 		return err
 	}
