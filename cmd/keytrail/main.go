@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"strings"
@@ -34,6 +35,9 @@ func main() { os.Exit(mainStatus()) }
 func mainStatus() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// When the reader of a pipe goes away, as head does, the write fails and the
+	// run ends in order. The signal would end it with a temporary lake left behind.
+	signal.Ignore(syscall.SIGPIPE)
 	// The first signal asks to stop in order; a second one ends the process.
 	context.AfterFunc(ctx, stop)
 
@@ -84,6 +88,16 @@ func (a *app) status(cmd *cobra.Command, err error) int {
 		}
 		return ended.status
 	}
+	if a.working && readerGone(err) {
+		return statusFailed // as it wished; there is nothing to say
+	}
+	if ctx := cmd.Context(); a.working && ctx != nil && ctx.Err() != nil {
+		if !errors.Is(err, context.Canceled) {
+			a.complain(err)
+		}
+		a.complain(errors.New("stopped before the end; nothing is lost or told twice when the same command is given again"))
+		return statusFailed
+	}
 	var usage *usageError
 	if !a.working || errors.As(err, &usage) {
 		a.complain(err)
@@ -92,6 +106,12 @@ func (a *app) status(cmd *cobra.Command, err error) int {
 	}
 	a.complain(err)
 	return statusFailed
+}
+
+// readerGone tells whether nobody reads standard output any more.
+func readerGone(err error) bool {
+	var failed *fs.PathError
+	return errors.As(err, &failed) && errors.Is(failed.Err, syscall.EPIPE) && failed.Path == os.Stdout.Name()
 }
 
 // complain writes an error for people. Errors quote logs and file names, so
