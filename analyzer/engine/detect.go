@@ -68,7 +68,7 @@ func (t *tick) listPresent(ctx context.Context) error {
 	t.present = map[analyzer.EventName]bool{}
 	return t.rows(ctx, "list the kinds of events",
 		"select event_source, event_name from control_all where late or event_time >= "+timestamp(t.prev.ControlFrom)+
-			" group by 1, 2 union all select 'kms.amazonaws.com', event_name from uses_5m group by 2",
+			" group by 1, 2 union all select 'kms.amazonaws.com', cast(event_name as varchar) from uses_5m group by 2",
 		func(_ []string, v []any) error {
 			t.present[analyzer.EventName{Source: v[0].(string), Name: v[1].(string)}] = true
 			return nil

@@ -40,11 +40,14 @@ var tablesSQL string
 //go:embed sql/views.sql
 var viewsSQL string
 
+//go:embed sql/roll_up_tables.sql
+var rollUpTablesSQL string
+
 //go:embed sql/roll_up.sql
 var rollUpSQL string
 
-//go:embed sql/roll_up_data.sql
-var rollUpDataSQL string
+//go:embed sql/sum_up.sql
+var sumUpSQL string
 
 // ErrOutOfMemory is returned, wrapped, when DuckDB reaches its memory limit and
 // cannot spill to disk. The slice was not analysed; a smaller one may pass.
@@ -154,7 +157,7 @@ func Open(ctx context.Context, cfg Config) (_ *Engine, err error) {
 	if e.conn, err = e.db.Conn(ctx); err != nil {
 		return nil, fmt.Errorf("open DuckDB: %w", err)
 	}
-	if err := e.exec(ctx, "set up the macros", macrosSQL+"; set lock_configuration = true"); err != nil {
+	if err := e.exec(ctx, "set up the macros", macrosSQL+";"+fastKeys()+"; set parquet_metadata_cache = true; set lock_configuration = true"); err != nil {
 		return nil, err
 	}
 	return e, nil

@@ -89,6 +89,7 @@ type tick struct {
 
 	controlObjects, usesObjects []analyzer.Object
 	counts                      Counts
+	repeated                    int64 // rows of uses that were seen before
 	present                     map[analyzer.EventName]bool
 }
 
@@ -160,7 +161,8 @@ func (e *Engine) step(name string) error {
 	return e.cfg.Step(name)
 }
 
-// prepare makes the tables anew and fills them from memory.
+// prepare clears what the last tick left and makes a view, saved_…, of each file
+// of memory; before the first generation they are empty.
 func (t *tick) prepare(ctx context.Context) error {
 	var drop strings.Builder
 	err := t.rows(ctx, "list the tables of the last tick",
@@ -176,25 +178,27 @@ func (t *tick) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := t.exec(ctx, "clear the last tick", drop.String()+tablesSQL+";"+createTable("control_all", append(t.controlColumns, column{"late", "boolean"}))); err != nil {
+	drop.WriteString("drop type if exists word;")
+	empty := createTable("empty_control", append(t.controlColumns, column{"late", "boolean"}))
+	if err := t.exec(ctx, "clear the last tick", drop.String()+tablesSQL+";"+empty); err != nil {
 		return err
 	}
-	if t.prev.Generation == 0 {
-		return nil
-	}
-	dir, err := filepath.Abs(t.memoryDir(t.prev.Generation))
-	if err != nil {
-		return fmt.Errorf("load memory: %w", err)
-	}
-	var load strings.Builder
+	var views strings.Builder
 	for _, f := range memoryFiles {
-		path := filepath.Join(dir, f.file)
-		if _, err := os.Stat(path); err != nil {
-			return fmt.Errorf("load memory: %w; run analyze with --rebuild to make it anew from the lake", err)
+		fmt.Fprintf(&views, "create view saved_%s as select * from empty_%s", f.name, f.name)
+		if t.prev.Generation > 0 {
+			path, err := filepath.Abs(filepath.Join(t.memoryDir(t.prev.Generation), f.file))
+			if err != nil {
+				return fmt.Errorf("load memory: %w", err)
+			}
+			if _, err := os.Stat(path); err != nil {
+				return fmt.Errorf("load memory: %w; run analyze with --rebuild to make it anew from the lake", err)
+			}
+			fmt.Fprintf(&views, " union all by name select * from read_parquet(%s)", quote(path))
 		}
-		fmt.Fprintf(&load, "insert into %s by name select * from read_parquet(%s);", f.table, quote(path))
+		views.WriteString(";")
 	}
-	return t.exec(ctx, "load memory", load.String())
+	return t.exec(ctx, "load memory", views.String())
 }
 
 func (e *Engine) memoryDir(generation int64) string {
@@ -233,19 +237,23 @@ func (e *Engine) path(o analyzer.Object) string {
 	return p
 }
 
-// loadControl adds the slice's control events, each once.
+// loadControl makes the view of all control events, each once: those of memory
+// and those of the slice. They are wide and each detection reads few of their
+// columns, so they are read where they lie; only their ids are taken in, to tell
+// which are new.
 func (t *tick) loadControl(ctx context.Context) error {
+	const view = "create view control_all as select * from saved_control"
 	if len(t.controlObjects) == 0 {
-		return nil
+		return t.exec(ctx, "read the control events", view)
 	}
 	late := "false"
 	if !t.prev.ControlFrom.IsZero() {
 		late = "event_time < " + timestamp(t.prev.ControlFrom)
 	}
-	query := createTable("new_control", append(t.controlColumns, column{"late", "boolean"})) + ";" +
-		"insert into new_control by name select *, " + late + " as late from (" + t.read(t.controlColumns, t.controlObjects, "") + ") r" +
-		" qualify row_number() over (partition by account, event_id order by event_time) = 1;" +
-		"delete from new_control n where exists (select 1 from control_all c where c.account = n.account and c.event_id = n.event_id)"
+	ids := []column{{"account", "varchar"}, {"event_id", "varchar"}, {"event_time", "timestamp"}, {"event_source", "varchar"}}
+	query := "create table new_control as select *, " + late + " as late from (" + t.read(ids, t.controlObjects, ", filename, file_row_number") + ") r" +
+		" qualify row_number() over (partition by account, event_id order by event_time, filename, file_row_number) = 1;" +
+		"delete from new_control n where exists (select 1 from saved_control c where c.account = n.account and c.event_id = n.event_id)"
 	if err := t.exec(ctx, "read the control events of the slice", query); err != nil {
 		return err
 	}
@@ -273,7 +281,11 @@ func (t *tick) loadControl(ctx context.Context) error {
 		}); err != nil {
 		return err
 	}
-	return t.exec(ctx, "add the control events", "insert into control_all by name select * from new_control")
+	added := "select * exclude (filename, file_row_number), " + late + " as late from (" + t.read(t.controlColumns, t.controlObjects, ", filename, file_row_number") + ") r"
+	if kept < rows {
+		added += " where exists (select 1 from new_control n where n.filename = r.filename and n.file_row_number = r.file_row_number)"
+	}
+	return t.exec(ctx, "add the control events", view+" union all by name "+added)
 }
 
 // dropSeenLongAgo finds the late rows of a table that the lake holds already:
@@ -315,53 +327,6 @@ func (t *tick) dropSeenLongAgo(ctx context.Context, table analyzer.Table, rows, 
 			" and (account, event_id) in (select (account, event_id) from "+rows+" where late);"+drop)
 }
 
-// loadUses rolls the slice's uses up, each event once.
-func (t *tick) loadUses(ctx context.Context) error {
-	if len(t.usesObjects) == 0 {
-		return t.afterUses(ctx)
-	}
-	late := "false"
-	if !t.prev.UsesFrom.IsZero() {
-		late = "cast(event_time as timestamp) < " + timestamp(t.prev.UsesFrom)
-	}
-	raw := "create view raw_uses as " + t.read(t.usesColumns, t.usesObjects, ", filename, file_row_number, "+late+" as late") + ";" +
-		"create table repeated (filename varchar, file_row_number bigint);"
-	if err := t.exec(ctx, "read the uses of the slice", raw); err != nil {
-		return err
-	}
-	if err := t.findRepeated(ctx); err != nil {
-		return err
-	}
-	var rows int64
-	for _, o := range t.usesObjects {
-		rows += o.Rows
-	}
-	repeated, err := t.number(ctx, "count repeated events", "select count(*) from (select distinct filename, file_row_number from repeated)")
-	if err != nil {
-		return err
-	}
-	source := "create view new_uses as select * from raw_uses"
-	if repeated > 0 {
-		source += " r where not exists (select 1 from repeated d where d.filename = r.filename and d.file_row_number = r.file_row_number)"
-	}
-	t.counts.Kept += rows - repeated
-	t.counts.Duplicate += repeated
-	t.counts.EventsBySource["kms.amazonaws.com"] += rows - repeated
-	if err := t.exec(ctx, "read the uses of the slice", source); err != nil {
-		return err
-	}
-	if err := t.countLate(ctx, "new_uses", t.usesObjects); err != nil {
-		return err
-	}
-	if err := t.exec(ctx, "roll the uses up", "insert into uses_5m by name "+rollUpSQL); err != nil {
-		return err
-	}
-	if err := t.exec(ctx, "roll the data up", "insert into data_5m by name "+rollUpDataSQL); err != nil {
-		return err
-	}
-	return t.afterUses(ctx)
-}
-
 // countLate counts the new events that came later than allowed. What is folded
 // already is older still; what is not may have been counted in time, or not.
 func (t *tick) countLate(ctx context.Context, rows string, objects []analyzer.Object) error {
@@ -382,98 +347,6 @@ func minTime(objects []analyzer.Object) time.Time {
 	}
 	return m
 }
-
-// findRepeated fills the table repeated with the rows that were seen before.
-// Most slices have none, which a count over hashes shows without comparing ids.
-func (t *tick) findRepeated(ctx context.Context) error {
-	const hashed = "hash(account, event_id)"
-	if err := t.exec(ctx, "look for repeated events",
-		"create table suspects as select "+hashed+" as h from raw_uses group by 1 having count(*) > 1"); err != nil {
-		return err
-	}
-	n, err := t.number(ctx, "look for repeated events", "select count(*) from suspects")
-	if err != nil {
-		return err
-	}
-	if n > 0 {
-		if err := t.exec(ctx, "look for repeated events",
-			"insert into repeated select filename, file_row_number from (select filename, file_row_number,"+
-				" row_number() over (partition by account, event_id order by filename, file_row_number) as n"+
-				" from raw_uses where "+hashed+" in (select h from suspects)) where n > 1"); err != nil {
-			return err
-		}
-	}
-	if t.prev.Generation == 0 {
-		return nil
-	}
-	if err := t.exec(ctx, "compare the slice with the events seen lately",
-		"insert into repeated select filename, file_row_number from raw_uses r where exists"+
-			" (select 1 from memory_ids k where k.account = r.account and k.event_id = r.event_id)"); err != nil {
-		return err
-	}
-	if !minTime(t.usesObjects).Before(t.prev.UsesFrom) {
-		return nil
-	}
-	return t.dropSeenLongAgo(ctx, analyzer.TableUses, "raw_uses",
-		"insert into repeated select filename, file_row_number from raw_uses r where late and exists"+
-			" (select 1 from seen s where s.account = r.account and s.event_id = r.event_id)")
-}
-
-// afterUses makes the tables that views need whether or not the slice has uses.
-func (t *tick) afterUses(ctx context.Context) error {
-	query := hotSQL + ";create table days as select key_arn, day, cast(sum(event_count) as bigint) as event_count from (select * from memory_days%s) d group by key_arn, day;" +
-		"create table principals as select principal, min(principal_type) as principal_type, min(principal_account) as principal_account," +
-		" min(principal_name) as principal_name, max(last_day) as last_day from (select * from memory_principals%s) p group by principal;" +
-		"create table key_names as select key_arn, alias_name, min(first_time) as first_time from (select * from memory_names%s union all by name" +
-		" select key_arn, alias_name, event_time as first_time from control_all where alias_name <> '' and key_arn <> '' and event_name not in ('CreateAlias', 'UpdateAlias', 'DeleteAlias')" +
-		") n group by key_arn, alias_name;" +
-		"create table seen_accounts as select account, min(first_time) as first_time from (select account, first_time from memory_accounts%s" +
-		" union all select account, min(event_time) from control_all group by account) a where account <> '' group by account"
-	if len(t.usesObjects) == 0 {
-		query = fmt.Sprintf(query, "", "", "", "")
-	} else {
-		query = fmt.Sprintf(query, " union all by name "+daysOf, " union all by name "+principalsOf, " union all by name "+namesOf,
-			" union all select account, min(event_time) from new_uses group by account")
-		if t.prev.Generation > 0 {
-			query = regroupSQL + ";" + query
-		}
-	}
-	return t.exec(ctx, "sum up the uses", query)
-}
-
-// regroupSQL joins the slice's roll-up rows with those of memory.
-const regroupSQL = `
-create table joined_uses as
-select window_start, account, region, event_name, lane, principal, is_person, key_arn, dest_key_arn, owner_copy,
-       cast(sum(event_count) as bigint) as event_count, min(first_time) as first_time, max(last_time) as last_time
-from uses_5m group by window_start, account, region, event_name, lane, principal, is_person, key_arn, dest_key_arn, owner_copy;
-drop table uses_5m; alter table joined_uses rename to uses_5m;
-create table joined_data as
-select window_start, account, region, principal, is_person, lane, data_kind, data_arn, key_arn,
-       cast(sum(event_count) as bigint) as event_count, min(first_time) as first_time, max(last_time) as last_time
-from data_5m group by window_start, account, region, principal, is_person, lane, data_kind, data_arn, key_arn;
-drop table data_5m; alter table joined_data rename to data_5m`
-
-// hotSQL sums up what is not folded yet, in the shape of memory.
-const hotSQL = `
-create table hot_pairs as ` + pairsOf + ` from uses_5m where key_arn <> '' and event_name in ` + cryptographic + pairsBy + `;
-create table hot_hours as ` + hoursOf + ` from uses_5m where not owner_copy and key_arn <> '' and event_name in ` + cryptographic + hoursBy
-
-const (
-	pairsOf = `select principal, key_arn, lane, owner_copy, min(first_time) as first_time, max(last_time) as last_time,
- cast(sum(event_count) as bigint) as event_count, min(account) as account, min(region) as region, bool_or(is_person) as is_person`
-	pairsBy = ` group by principal, key_arn, lane, owner_copy`
-	// An hour with fewer than hourFloor calls cannot lift a threshold above the
-	// least one that makes sense, so it is not kept.
-	hoursOf = `select date_trunc('hour', window_start) as hour, account, min(region) as region, principal, key_arn, lane, bool_or(is_person) as is_person,
- cast(sum(event_count) as bigint) as event_count, min(first_time) as first_time, max(last_time) as last_time`
-	hoursBy = ` group by date_trunc('hour', window_start), account, principal, key_arn, lane having sum(event_count) >= 30`
-	daysOf  = `select key_arn, cast(event_time as date) as day, count(*) as event_count from new_uses
- where key_arn <> '' and not owner_copy and event_name in ` + cryptographic + ` group by key_arn, cast(event_time as date)`
-	principalsOf = `select principal, min(principal_type) as principal_type, min(principal_account) as principal_account, min(principal_name) as principal_name,
- max(cast(event_time as date)) as last_day from new_uses where lane <> 'service' group by principal`
-	namesOf = `select key_arn, alias_name, min(event_time) as first_time from new_uses where alias_name <> '' and key_arn <> '' group by key_arn, alias_name`
-)
 
 // frontier is the time before which findings of a detection are settled, by
 // what its SQL reads.
@@ -521,46 +394,52 @@ func (t *tick) fold(ctx context.Context) error {
 		return fmt.Errorf("save memory: %w", err)
 	}
 	uses, control := timestamp(t.next.UsesFrom), timestamp(t.next.ControlFrom)
-	ids := "select account, event_id, event_time from memory_ids where event_time >= " + uses
-	if len(t.usesObjects) > 0 {
-		ids += " union all select account, event_id, event_time from new_uses where event_time >= " + uses
+	ids := "select account, event_id, event_time from saved_ids where event_time >= " + uses
+	var recent []analyzer.Object
+	for _, o := range t.usesObjects {
+		if !o.MaxTime.Before(t.next.UsesFrom) {
+			recent = append(recent, o)
+		}
+	}
+	if len(recent) > 0 {
+		ids += " union all select account, event_id, event_time from (" + t.newUses(idColumns, recent) + ") r where event_time >= " + uses
 	}
 	settled := " from uses_5m where window_start < " + uses + " and key_arn <> '' and event_name in " + cryptographic
 	queries := map[string]string{
-		"control_all": fmt.Sprintf(keepControlSQL, columnNames(t.controlColumns), control, control, control),
-		"uses_5m":     "select * from uses_5m where window_start >= " + uses,
-		"data_5m":     "select * from data_5m where window_start >= " + uses,
-		"memory_ids":  ids,
-		"memory_pairs": "select principal, key_arn, lane, owner_copy, min(first_time) as first_time, max(last_time) as last_time," +
+		"control": fmt.Sprintf(keepControlSQL, columnNames(t.controlColumns), control, control, control),
+		"uses":    "select * exclude (principal_type, principal_account, principal_name) from uses_5m where window_start >= " + uses,
+		"data":    "select * exclude (data_id) from data_5m where window_start >= " + uses,
+		"ids":     ids,
+		"pairs": "select principal, key_arn, lane, owner_copy, min(first_time) as first_time, max(last_time) as last_time," +
 			" cast(sum(event_count) as bigint) as event_count, min(account) as account, min(region) as region, bool_or(is_person) as is_person" +
 			" from (select * from memory_pairs union all by name " + pairsOf + settled + pairsBy + ") p" + pairsBy,
-		"memory_hours": "select * from memory_hours where hour >= " + timestamp(t.next.UsesFrom.Add(-hoursKept)) +
+		"hours": "select * from memory_hours where hour >= " + timestamp(t.next.UsesFrom.Add(-hoursKept)) +
 			" union all by name " + hoursOf + settled + " and not owner_copy" + hoursBy,
-		"memory_days":       "select * from days where day >= cast(" + timestamp(t.next.UsesFrom.Add(-daysKept)) + " as date)",
-		"memory_principals": "select * from principals",
-		"memory_accounts":   "select account, first_time from seen_accounts",
-		"memory_names":      "select key_arn, alias_name, first_time from key_names",
+		"days":       "select * from days where day >= cast(" + timestamp(t.next.UsesFrom.Add(-daysKept)) + " as date)",
+		"principals": "select * from principals",
+		"accounts":   "select account, first_time from seen_accounts",
+		"names":      "select key_arn, alias_name, first_time from key_names",
 	}
 	for _, f := range memoryFiles {
-		if err := t.exec(ctx, "save memory: "+f.table, "copy ("+queries[f.table]+") to "+quote(filepath.Join(dir, f.file))+" (format parquet, compression zstd)"); err != nil {
+		if err := t.exec(ctx, "save memory: "+f.name, "copy ("+queries[f.name]+") to "+quote(filepath.Join(dir, f.file))+" (format parquet, compression zstd)"); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// memoryFiles are the tables that make up one generation.
-var memoryFiles = []struct{ table, file string }{
-	{"control_all", "control.parquet"},
-	{"uses_5m", "uses.parquet"},
-	{"data_5m", "data.parquet"},
-	{"memory_ids", "ids.parquet"},
-	{"memory_pairs", "pairs.parquet"},
-	{"memory_hours", "hours.parquet"},
-	{"memory_days", "days.parquet"},
-	{"memory_principals", "principals.parquet"},
-	{"memory_accounts", "accounts.parquet"},
-	{"memory_names", "names.parquet"},
+// memoryFiles make up one generation.
+var memoryFiles = []struct{ name, file string }{
+	{"control", "control.parquet"},
+	{"uses", "uses.parquet"},
+	{"data", "data.parquet"},
+	{"ids", "ids.parquet"},
+	{"pairs", "pairs.parquet"},
+	{"hours", "hours.parquet"},
+	{"days", "days.parquet"},
+	{"principals", "principals.parquet"},
+	{"accounts", "accounts.parquet"},
+	{"names", "names.parquet"},
 }
 
 // keepControlSQL keeps every control event at or after the frontier and, of

@@ -4,15 +4,18 @@
 --   data_5m       data that decrypts named, by 5 minutes, in the same span
 --   memory_pairs, memory_hours, memory_days, memory_accounts, memory_names
 --                 what settled events were folded into
+-- Words of the enumeration are texts to whoever reads a view.
 -- Each statement is in the part of SQL that DuckDB and Trino share.
 
 create view uses as
-select u.window_start, u.account, u.region, u.event_name, u.lane, u.principal, p.principal_type, p.principal_account,
-       p.principal_name, u.is_person, u.key_arn, split_part(u.key_arn, ':', 5) as key_account, u.dest_key_arn,
-       case when u.dest_key_arn = '' then '' else split_part(u.dest_key_arn, ':', 5) end as dest_key_account, u.owner_copy,
-       u.event_count, u.first_time, u.last_time
-from uses_5m u
-join principals p on p.principal = u.principal;
+select *, split_part(key_arn, ':', 5) as key_account, case when dest_key_arn = '' then '' else split_part(dest_key_arn, ':', 5) end as dest_key_account
+from (
+  select window_start, cast(account as varchar) as account, cast(region as varchar) as region, cast(event_name as varchar) as event_name,
+         cast(lane as varchar) as lane, cast(principal as varchar) as principal, cast(principal_type as varchar) as principal_type,
+         cast(principal_account as varchar) as principal_account, cast(principal_name as varchar) as principal_name, is_person,
+         cast(key_arn as varchar) as key_arn, cast(dest_key_arn as varchar) as dest_key_arn, owner_copy, event_count, first_time, last_time
+  from uses_5m
+) u;
 
 create view key_changes as
 select * from control_all
@@ -51,8 +54,10 @@ from (
 where event_name <> 'DeleteAlias' and key_arn <> '';
 
 create view first_uses as
-select u.principal, u.key_arn, u.lane, u.owner_copy, u.first_time, u.last_time, u.event_count, u.account, u.region, u.is_person,
-       p.principal_type, p.principal_account, p.principal_name, split_part(u.key_arn, ':', 5) as key_account
+select cast(u.principal as varchar) as principal, cast(u.key_arn as varchar) as key_arn, cast(u.lane as varchar) as lane, u.owner_copy,
+       u.first_time, u.last_time, u.event_count, cast(u.account as varchar) as account, cast(u.region as varchar) as region, u.is_person,
+       cast(p.principal_type as varchar) as principal_type, cast(p.principal_account as varchar) as principal_account,
+       cast(p.principal_name as varchar) as principal_name, split_part(cast(u.key_arn as varchar), ':', 5) as key_account
 from (
   select principal, key_arn, lane, owner_copy, min(first_time) as first_time, max(last_time) as last_time,
          cast(sum(event_count) as bigint) as event_count, min(account) as account, min(region) as region, bool_or(is_person) as is_person
@@ -66,7 +71,9 @@ from (
 join principals p on p.principal = u.principal;
 
 create view use_hours as
-select h.hour, h.account, h.region, h.principal, p.principal_type, p.principal_account, p.principal_name, h.key_arn, h.lane,
+select h.hour, cast(h.account as varchar) as account, cast(h.region as varchar) as region, cast(h.principal as varchar) as principal,
+       cast(p.principal_type as varchar) as principal_type, cast(p.principal_account as varchar) as principal_account,
+       cast(p.principal_name as varchar) as principal_name, cast(h.key_arn as varchar) as key_arn, cast(h.lane as varchar) as lane,
        h.is_person, h.event_count, h.first_time, h.last_time
 from (
   select hour, account, region, principal, key_arn, lane, is_person, event_count, first_time, last_time from memory_hours
@@ -81,13 +88,15 @@ select key_arn, day, event_count from days;
 -- Windows of 10 minutes at a hop of 5: a 5-minute span belongs to the window
 -- that starts with it and to the one that started 5 minutes earlier.
 create view data_uses as
-select d.window_start, d.window_start + interval '10' minute as window_end, d.account, d.region, d.principal, p.principal_type,
-       p.principal_account, p.principal_name, d.is_person, d.lane, d.data_kind, d.distinct_data, d.event_count, d.key_count, d.key_arn,
-       d.first_time, d.last_time, d.data_sample
+select d.window_start, d.window_start + interval '10' minute as window_end, cast(d.account as varchar) as account,
+       cast(d.region as varchar) as region, cast(d.principal as varchar) as principal, cast(p.principal_type as varchar) as principal_type,
+       cast(p.principal_account as varchar) as principal_account, cast(p.principal_name as varchar) as principal_name, d.is_person,
+       cast(d.lane as varchar) as lane, cast(d.data_kind as varchar) as data_kind, d.distinct_data, d.event_count, d.key_count,
+       cast(d.key_arn as varchar) as key_arn, d.first_time, d.last_time, d.data_sample
 from (
   select s.window_start - w.hop * interval '5' minute as window_start,
          min(s.account) as account, min(s.region) as region, s.principal, bool_or(s.is_person) as is_person,
-         s.lane, s.data_kind, count(distinct s.data_arn) as distinct_data, cast(sum(s.event_count) as bigint) as event_count,
+         s.lane, s.data_kind, count(distinct s.data_id) as distinct_data, cast(sum(s.event_count) as bigint) as event_count,
          count(distinct s.key_arn) as key_count, min(s.key_arn) as key_arn, min(s.first_time) as first_time,
          max(s.last_time) as last_time, min(s.data_arn, 5) as data_sample
   from data_5m s
