@@ -110,7 +110,7 @@ func TestTheTimeOfMarkingGrowsWithTheNumberOfMarksOnly(t *testing.T) {
 		s := open(t, filepath.Join(t.TempDir(), "state.db"))
 		marks := make(map[string]string, n)
 		for i := range n {
-			marks[fmt.Sprintf("%x", sha256.Sum256(binary.BigEndian.AppendUint32(nil, uint32(i))))] = "printed" //nolint:gosec // small
+			marks[fmt.Sprintf("%x", sha256.Sum256(binary.BigEndian.AppendUint32(nil, uint32(i))))] = "printed"
 		}
 		began := time.Now()
 		require.NoError(t, s.MarkPrinted(t.Context(), marks, nil))
