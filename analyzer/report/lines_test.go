@@ -22,7 +22,7 @@ func TestTheSummaryLineKeepsTheContract(t *testing.T) {
 		"type": "summary",
 		"files": {"read": 1255, "rejected": 2, "skipped": 3},
 		"records": {"read": 2900123, "kept": 2100000, "duplicate": 100, "not_of_interest": 800011, "rejected": 12},
-		"events_by_source": {"kms.amazonaws.com": 2000000, "cloudtrail.amazonaws.com": 100000},
+		"events_by_source": {"kms.amazonaws.com": 2000000, "cloudtrail.amazonaws.com": 100000, "s3.amazonaws.com": 0},
 		"findings": {"KMS-D01": 1, "KMS-P02": 2, "KMS-U08": 1},
 		"alerts": {"critical": 2, "high": 1, "medium": 1, "low": 0, "info": 1},
 		"suppressed": {"role list iac": 12, "nightly scanner": 1},

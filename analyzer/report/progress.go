@@ -1,12 +1,15 @@
 package report
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/term"
 )
 
 // ProgressDelay is how long work goes on before a bar appears: what is over
@@ -34,11 +37,55 @@ type Progress struct {
 // a terminal; in pipes leave the Progress nil.
 func NewProgress(w io.Writer, width int, begin <-chan any) *Progress {
 	return &Progress{container: mpb.New(
-		mpb.WithOutput(w),
+		mpb.WithConsoleWriter(newConsole(w)),
 		mpb.WithWidth(min(max(width, MinWidth), MaxWidth)),
 		mpb.WithRenderDelay(begin),
 		mpb.WithAutoRefresh(),
 	)}
+}
+
+// console puts bars over the ones it wrote before. Unlike the writer that mpb
+// brings along it does not take for granted that the cursor is where it was
+// left: a terminal echoes ^C there, and the bar would begin behind it and be
+// too wide for its line.
+type console struct {
+	bytes.Buffer
+	out  io.Writer
+	file *os.File // out, when that is a terminal
+	up   int      // lines that the last bars took
+}
+
+func newConsole(out io.Writer) *console {
+	c := &console{out: out}
+	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) { //nolint:gosec // a file descriptor
+		c.file = f
+	}
+	return c
+}
+
+// IsTerminal implements mpb.ConsoleWriter.
+func (c *console) IsTerminal() bool { return c.file != nil }
+
+// GetTermSize implements mpb.ConsoleWriter.
+func (c *console) GetTermSize() (width, height int, err error) {
+	return term.GetSize(int(c.file.Fd())) //nolint:gosec,wrapcheck // a file descriptor; for mpb only
+}
+
+// Flush implements mpb.ConsoleWriter: what was written since the last call
+// takes so many lines and replaces what the last call wrote.
+func (c *console) Flush(lines int) error {
+	frame := c.Bytes()
+	if c.up > 0 {
+		frame = fmt.Appendf(nil, "\r\x1b[%dA\x1b[J%s", c.up, frame)
+	}
+	if c.file != nil {
+		c.up = lines
+	}
+	defer c.Reset()
+	if _, err := c.out.Write(frame); err != nil {
+		return fmt.Errorf("show progress: %w", err)
+	}
+	return nil
 }
 
 // After returns a channel that is closed after d, for NewProgress.

@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"os"
 	"sync"
 	"testing"
 
@@ -66,4 +67,16 @@ func TestNoProgressIsNoTrouble(t *testing.T) {
 	require.NoError(t, p.Say(&b, "hello"))
 	require.Equal(t, "hello\n", b.String())
 	p.Close()
+}
+
+// A terminal echoes ^C at the cursor, which is then not in the first column.
+func TestABarIsDrawnOverTheLastOneFromTheFirstColumn(t *testing.T) {
+	var b bytes.Buffer
+	c := &console{out: &b, file: os.Stderr}
+	for _, frame := range []string{"one\n", "two\n"} {
+		_, err := c.WriteString(frame)
+		require.NoError(t, err)
+		require.NoError(t, c.Flush(1))
+	}
+	require.Equal(t, "one\n\r\x1b[1A\x1b[Jtwo\n", b.String())
 }

@@ -38,6 +38,7 @@ type AlertView struct {
 // known.
 type Summary struct {
 	Files          analyzer.FileCounts
+	Skipped        map[string]int64 // files, by reason
 	Records        analyzer.RecordCounts
 	EventsBySource map[string]int64 // kept events
 	// First and Last are the times of the oldest and the newest event kept;

@@ -361,6 +361,7 @@ func (p *page) eventIDs(ids []string, total int64) {
 func (p *page) summary(s *Summary) {
 	f, r := s.Files, s.Records
 	p.field("Files", fmt.Sprintf("%s read, %s rejected, %s skipped", number(f.Read), number(f.Rejected), number(f.Skipped)))
+	p.field("Skipped", skipped(s.Skipped)...)
 	p.fieldLines("Records", wrapParts([]string{
 		number(r.Read) + " read",
 		"= " + number(r.Kept) + " kept",
@@ -380,7 +381,7 @@ func (p *page) summary(s *Summary) {
 	p.field("Learning", learning(s.Learning)...)
 	p.field("Hidden", hidden(s.Suppressed)...)
 	if s.Late > 0 {
-		p.field("Late", count(s.Late, "event", "events")+" came later than the allowed lateness: what they would have changed in earlier windows may be missing")
+		p.field("Late", count(s.Late, "event", "events")+" came later than the allowed lateness: what they would have changed in earlier windows may be missing. Replay all the logs into a new lake, or analyze --rebuild this one")
 	}
 	p.field("Assumed", s.Assumptions...)
 	p.field("Rejected", rejects(s)...)
@@ -394,7 +395,20 @@ func (p *page) summary(s *Summary) {
 func bySource(events map[string]int64) []string {
 	var lines []string
 	for _, source := range mostFirst(events) {
+		if events[source] == 0 { // known already
+			continue
+		}
 		lines = append(lines, number(events[source])+" from "+source)
+	}
+	return lines
+}
+
+// skipped says why files were skipped, so that whoever named the wrong folder
+// sees it.
+func skipped(reasons map[string]int64) []string {
+	var lines []string
+	for _, reason := range mostFirst(reasons) {
+		lines = append(lines, count(reasons[reason], "file", "files")+": "+reason)
 	}
 	return lines
 }

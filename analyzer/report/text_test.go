@@ -112,8 +112,9 @@ func incident() *Run {
 		Alerts: alerts,
 		Summary: Summary{
 			Files:          analyzer.FileCounts{Read: 1255, Rejected: 2, Skipped: 3},
+			Skipped:        map[string]int64{"not a log": 2, "empty": 1},
 			Records:        analyzer.RecordCounts{Read: 2_900_123, Kept: 2_100_000, Duplicate: 100, NotOfInterest: 800_011, Rejected: 12},
-			EventsBySource: map[string]int64{"kms.amazonaws.com": 2_000_000, "cloudtrail.amazonaws.com": 100_000},
+			EventsBySource: map[string]int64{"kms.amazonaws.com": 2_000_000, "cloudtrail.amazonaws.com": 100_000, "s3.amazonaws.com": 0},
 			First:          at("2026-01-19T00:00:01Z"), Last: at("2026-03-02T10:00:00Z"),
 			Findings: map[string]int64{"KMS-D01": 1, "KMS-P02": 2, "KMS-U08": 1},
 			Titles:   map[string]string{"KMS-D01": "Key deletion scheduled", "KMS-P02": "Key policy admits an external account"},

@@ -31,7 +31,12 @@ its evidence, and the events that it names, as they stand in the lake. The id
 may be that of a finding (f-…) or of an alert (a-…), which shows its findings.`,
 		Example: `  keytrail replay --lake lake logs/
   keytrail explain f-k3v6q2m5x7 --lake lake`,
-		Args: cobra.ExactArgs(1),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usagef("say which finding or alert: %s FINDING_ID --lake DIR", cmd.CommandPath())
+			}
+			return nil
+		},
 		RunE: a.does(func(cmd *cobra.Command, args []string) (err error) {
 			if o.lake == "" {
 				return usagef("say where the lake is: keytrail replay --lake DIR PATH… keeps one, keytrail explain %s --lake DIR reads it", args[0])

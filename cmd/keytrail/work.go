@@ -282,7 +282,7 @@ func (w *work) finishIngest(started time.Time) error {
 
 func (w *work) ingestSummary(started time.Time) report.Summary {
 	return report.Summary{
-		Files: w.ingested.Files, Records: w.ingested.Records, EventsBySource: w.ingested.EventsBySource,
+		Files: w.ingested.Files, Skipped: w.ingested.Skipped, Records: w.ingested.Records, EventsBySource: w.ingested.EventsBySource,
 		Rejects: w.ingested.Rejects, RejectCount: w.ingested.RejectCount,
 		Elapsed: time.Since(started), MaxRSSBytes: report.MaxRSS(),
 	}
