@@ -46,7 +46,7 @@ func TestWhatMemoryKnowsIsWhatTheLogsSaid(t *testing.T) {
 		settings  analyzer.Settings
 		params    map[string]any
 		do        func(h *history)
-		cuts      []time.Time // an analysis runs before each, and at the end
+		cuts      []time.Time // before each time goes on, and what is old by then is folded
 		check     func(t *testing.T, found []analyzer.Finding)
 	}{
 		{
@@ -101,6 +101,23 @@ func TestWhatMemoryKnowsIsWhatTheLogsSaid(t *testing.T) {
 			cuts: []time.Time{day(0.5), day(1.5), day(5)},
 			check: func(t *testing.T, found []analyzer.Finding) {
 				require.Equal(t, "logs-b", found[len(found)-1].Evidence["bucket_before"])
+			},
+		},
+		{
+			name: "the selectors of a trail, beside those of a namesake", detection: "KMS-A01",
+			do: func(h *history) {
+				selectors := func(at time.Time, who caller, reads string, exclude ...any) {
+					trail(h, at, who, "PutEventSelectors", fields{"trailName": "management", "eventSelectors": []any{
+						fields{"readWriteType": reads, "includeManagementEvents": true, "excludeManagementEventSources": exclude},
+					}})
+				}
+				selectors(day(0), alice, "All")
+				selectors(day(1), second, "WriteOnly")
+				selectors(day(8), alice, "All", "kms.amazonaws.com")
+			},
+			cuts: []time.Time{day(5)},
+			check: func(t *testing.T, found []analyzer.Finding) {
+				require.NotContains(t, found[0].Evidence["selectors_before"], "WriteOnly")
 			},
 		},
 		{
@@ -311,6 +328,9 @@ func TestWhatMemoryKnowsIsWhatTheLogsSaid(t *testing.T) {
 			settings.Detections[test.detection] = analyzer.DetectionSettings{Params: test.params}
 			h := &history{}
 			test.do(h)
+			for _, cut := range test.cuts {
+				quiet(h, cut)
+			}
 			h.sort()
 
 			batch := newWorld(t, &settings)
@@ -327,15 +347,20 @@ func TestWhatMemoryKnowsIsWhatTheLogsSaid(t *testing.T) {
 			defer stream.close()
 			rest := h.entries
 			for _, cut := range append(test.cuts, day(1000)) {
-				n := 0
-				for n < len(rest) && rest[n].at.Before(cut) {
-					n++
+				// What happened, and then that time went on.
+				for _, until := range []time.Time{cut, cut.Add(time.Second)} {
+					n := 0
+					for n < len(rest) && rest[n].at.Before(until) {
+						n++
+					}
+					if n > 0 {
+						stream.ingest(1, pack(asRecords, rest[:n]))
+						stream.analyze()
+					}
+					rest = rest[n:]
 				}
-				require.NotZero(t, n, "nothing happens before %s", cut)
-				stream.ingest(1, pack(asRecords, rest[:n]))
-				stream.analyze()
-				rest = rest[n:]
 			}
+			require.Greater(t, stream.ticks, len(test.cuts))
 			require.Empty(t, differences(batch.findings(), stream.findings()))
 		})
 	}
