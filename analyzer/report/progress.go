@@ -57,7 +57,7 @@ type console struct {
 
 func newConsole(out io.Writer) *console {
 	c := &console{out: out}
-	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) { //nolint:gosec // a file descriptor
+	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		c.file = f
 	}
 	return c
@@ -68,7 +68,7 @@ func (c *console) IsTerminal() bool { return c.file != nil }
 
 // GetTermSize implements mpb.ConsoleWriter.
 func (c *console) GetTermSize() (width, height int, err error) {
-	return term.GetSize(int(c.file.Fd())) //nolint:gosec,wrapcheck // a file descriptor; for mpb only
+	return term.GetSize(int(c.file.Fd())) //nolint:wrapcheck // for mpb only
 }
 
 // Flush implements mpb.ConsoleWriter: what was written since the last call
