@@ -383,7 +383,9 @@ const flushAt = 256 << 10
 // write makes the events of a job and its files.
 func (g *traffic) write(j job) error {
 	g.job, g.left, g.part = j, j.records, 0
-	g.r = newRandom(g.run.o.Seed, j.place.number, j.index)
+	// Two runs that continue one another have one seed, and must not have the
+	// same event ids.
+	g.r = newRandom(g.run.o.Seed, j.place.number, j.index, bits(g.run.o.Start.Unix()))
 	g.s.r = g.r
 
 	g.sharedCopies(j)
