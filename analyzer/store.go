@@ -222,6 +222,9 @@ type AlertRecord struct {
 	Notified  int64     `json:"notified"` // the last revision that somebody was told
 	Told      Action    `json:"told"`     // the strongest action that was told under Thread
 	NotBefore time.Time `json:"not_before"`
+	// Queued is the last revision that was put into a notifier's queue. Stores
+	// without a queue leave it at 0.
+	Queued int64 `json:"queued,omitempty"`
 
 	// Version is the condition of a write: what was read, or 0 for an alert
 	// that must not exist yet. The store raises it by one.

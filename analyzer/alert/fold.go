@@ -197,7 +197,7 @@ func (f *folder) write(writes []analyzer.AlertRecord, group string, e *episode, 
 		}
 	}
 	if e.own != nil {
-		r.Version, r.Revision = e.own.Version, e.own.Revision
+		r.Version, r.Revision, r.Queued = e.own.Version, e.own.Revision, e.own.Queued
 	}
 	settle(&r)
 	if e.own == nil || !sameAlert(r.Alert, e.own.Alert) {

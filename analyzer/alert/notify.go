@@ -21,6 +21,11 @@ func Pending(ctx context.Context, store analyzer.AlertStore, now time.Time) ([]a
 	if err != nil {
 		return nil, fmt.Errorf("read the alerts to notify: %w", err)
 	}
+	return ready(due, now), nil
+}
+
+// ready picks those that may be told at a time; the zero time ignores delays.
+func ready(due []analyzer.AlertRecord, now time.Time) []analyzer.Alert {
 	// A run that ended while a thread went over from one alert to the next
 	// leaves it with both: the next has the higher revision.
 	newest := map[string]int64{}
@@ -30,12 +35,12 @@ func Pending(ctx context.Context, store analyzer.AlertStore, now time.Time) ([]a
 	var out []analyzer.Alert
 	for i := range due {
 		r := &due[i]
-		if r.Action != analyzer.ActionDigest && !r.NotBefore.After(now) && r.Revision == newest[r.Thread] {
+		if r.Action != analyzer.ActionDigest && (now.IsZero() || !r.NotBefore.After(now)) && r.Revision == newest[r.Thread] {
 			out = append(out, r.Alert)
 		}
 	}
 	slices.SortFunc(out, byUrgency)
-	return out, nil
+	return out
 }
 
 // byUrgency puts the gravest first, then the oldest.
@@ -75,6 +80,30 @@ func Postpone(ctx context.Context, store analyzer.AlertStore, id string, until t
 	err := edit(ctx, store, id, func(r *analyzer.AlertRecord) { r.NotBefore = until.UTC() })
 	if err != nil {
 		return fmt.Errorf("postpone alert %s: %w", id, err)
+	}
+	return nil
+}
+
+// Unqueued returns, of what Pending would return, the alerts whose state was
+// not put into the notifier's queue yet, in the order of urgency.
+func Unqueued(ctx context.Context, store analyzer.AlertStore) ([]analyzer.Alert, error) {
+	due, err := store.DueAlerts(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the alerts to queue: %w", err)
+	}
+	queued := make(map[string]int64, len(due))
+	for i := range due {
+		queued[due[i].ID] = due[i].Queued
+	}
+	return slices.DeleteFunc(ready(due, time.Time{}), func(a analyzer.Alert) bool { return queued[a.ID] >= a.Revision }), nil
+}
+
+// MarkQueued notes that an alert was put into the queue as it was. It is called
+// after success only; an alert that is queued twice is told once.
+func MarkQueued(ctx context.Context, store analyzer.AlertStore, a analyzer.Alert) error {
+	err := edit(ctx, store, a.ID, func(r *analyzer.AlertRecord) { r.Queued = max(r.Queued, a.Revision) })
+	if err != nil {
+		return fmt.Errorf("note that alert %s was queued: %w", a.ID, err)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/keytrail/keytrail/analyzer"
 	"github.com/keytrail/keytrail/analyzer/alert"
+	"github.com/keytrail/keytrail/analyzer/store/memstore"
 	"github.com/keytrail/keytrail/analyzer/store/storetest"
 )
 
@@ -223,4 +224,36 @@ func TestOnlyWhatIsNewOrChangedIsPrinted(t *testing.T) {
 	d.tick()
 	require.Equal(t, []string{"finding withdrawn", "finding withdrawn", "finding withdrawn", "alert withdrawn"}, print())
 	require.Empty(t, print())
+}
+
+func TestAnAlertIsQueuedOnceForEachOfItsStates(t *testing.T) {
+	store := memstore.New()
+	f := storetest.Finding("KMS-D01", "one", day)
+	apply := func() {
+		_, err := alert.Apply(t.Context(), store, analyzer.TickResult{Findings: []analyzer.Finding{f}}, alert.Rules{})
+		require.NoError(t, err)
+	}
+	unqueued := func() []analyzer.Alert {
+		alerts, err := alert.Unqueued(t.Context(), store)
+		require.NoError(t, err)
+		return alerts
+	}
+	apply()
+	first := unqueued()
+	require.Len(t, first, 1)
+	require.NoError(t, alert.MarkQueued(t.Context(), store, first[0]))
+	require.NoError(t, alert.MarkQueued(t.Context(), store, first[0]), "twice is no error")
+	require.Empty(t, unqueued())
+	apply()
+	require.Empty(t, unqueued(), "nothing has changed")
+
+	f.Count++
+	apply()
+	second := unqueued()
+	require.Len(t, second, 1, "it is queued again in its new state")
+	require.Greater(t, second[0].Revision, first[0].Revision)
+	require.NoError(t, alert.MarkQueued(t.Context(), store, first[0]), "an answer that comes late")
+	require.Len(t, unqueued(), 1, "an older state does not stand for the newer")
+	require.NoError(t, alert.MarkQueued(t.Context(), store, second[0]))
+	require.Empty(t, unqueued())
 }

@@ -19,9 +19,8 @@ import (
 // channels:history (groups:history for private channels), and channels:read
 // (groups:read) when channels are given by name.
 type Bot struct {
-	o    Options
-	api  *slackapi.Client
-	pace *pacer
+	o   Options
+	api *slackapi.Client
 
 	mu  sync.Mutex
 	ids map[string]string // channel ids by name
@@ -42,8 +41,7 @@ func NewBot(o Options) (*Bot, error) {
 		o: o,
 		api: slackapi.New(o.Token.reveal(), slackapi.OptionAPIURL(o.BaseURL),
 			slackapi.OptionHTTPClient(newClient(o))),
-		pace: newPacer(o.Clock),
-		ids:  map[string]string{},
+		ids: map[string]string{},
 	}, nil
 }
 
@@ -212,8 +210,8 @@ func (b *Bot) update(ctx context.Context, n Notice, p Posted, digest string) err
 }
 
 func (b *Bot) change(ctx context.Context, p Posted, m Message) error {
-	if err := b.pace.wait(ctx, p.Channel); err != nil {
-		return &Error{Op: "chat.update", Channel: p.Channel, Code: "cancelled", cause: err}
+	if err := b.o.turn(ctx, "chat.update", p.Channel); err != nil {
+		return err
 	}
 	_, ts, _, err := b.api.UpdateMessageContext(ctx, p.Channel, p.TS, m.options()...)
 	if err == nil && ts == "" {
@@ -228,8 +226,8 @@ type landed struct{ channel, ts, thread string }
 // send records the attempt, posts, and records what became of it. On success
 // the attempt is removed from the Posted it returns; the caller puts that.
 func (b *Bot) send(ctx context.Context, id string, p Posted, a Attempt, m, plain Message) (Posted, landed, error) {
-	if err := b.pace.wait(ctx, p.Channel); err != nil {
-		return p, landed{}, &Error{Op: "chat.postMessage", Channel: p.Channel, Code: "cancelled", cause: err}
+	if err := b.o.turn(ctx, "chat.postMessage", p.Channel); err != nil {
+		return p, landed{}, err
 	}
 	earlier := p.Trying
 	now := b.o.Clock.Now()

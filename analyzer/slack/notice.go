@@ -1,6 +1,7 @@
 package slack
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -49,6 +50,37 @@ type Names struct {
 	// RunbookBase is where infra/runbooks is published, from
 	// analyzer.SlackSettings.RunbookURL; empty means no links.
 	RunbookBase string
+}
+
+// NamesOf returns the names that the settings give.
+func NamesOf(s *analyzer.Settings) Names {
+	name := func(accounts []analyzer.Account) func(string) string {
+		return func(id string) string {
+			i := slices.IndexFunc(accounts, func(acc analyzer.Account) bool { return acc.ID == id })
+			if i < 0 {
+				return ""
+			}
+			return accounts[i].Name
+		}
+	}
+	ours, partners := name(s.Organisation), name(s.Partners)
+	return Names{
+		Account: func(id string) string { return cmp.Or(ours(id), partners(id)) },
+		Partner: partners, RunbookBase: s.Slack.RunbookURL,
+	}
+}
+
+// MentionsOf returns whom the settings call for each severity.
+func MentionsOf(s *analyzer.Settings) (map[analyzer.Severity]string, error) {
+	mentions := map[analyzer.Severity]string{}
+	for name, whom := range s.Slack.Mentions {
+		severity, err := analyzer.ParseSeverity(name)
+		if err != nil {
+			return nil, fmt.Errorf("slack.mentions: %w", err)
+		}
+		mentions[severity] = whom
+	}
+	return mentions, nil
 }
 
 func call(f func(string) string, s string) string {

@@ -40,7 +40,14 @@ func (WallClock) Sleep(ctx context.Context, d time.Duration) error {
 // apps post to the channel too.
 const perMessage = time.Second
 
-// pacer spaces messages to each channel.
+// Pacer spaces messages to a channel over everybody who sends to it.
+type Pacer interface {
+	// Wait returns when it is the caller's turn in the channel. An error that
+	// wraps *RateLimited says when to come back in place of waiting.
+	Wait(ctx context.Context, channel string) error
+}
+
+// pacer spaces messages to each channel within this process.
 type pacer struct {
 	clock Clock
 	mu    sync.Mutex
@@ -49,8 +56,8 @@ type pacer struct {
 
 func newPacer(c Clock) *pacer { return &pacer{clock: c, free: map[string]time.Time{}} }
 
-// wait returns when it is this caller's turn in the channel.
-func (p *pacer) wait(ctx context.Context, channel string) error {
+// Wait returns when it is this caller's turn in the channel.
+func (p *pacer) Wait(ctx context.Context, channel string) error {
 	p.mu.Lock()
 	now := p.clock.Now()
 	turn := p.free[channel]

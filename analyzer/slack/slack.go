@@ -65,6 +65,7 @@ type Options struct {
 	Mentions map[analyzer.Severity]string
 	Ledger   Ledger
 	Clock    Clock        // nil means WallClock
+	Pace     Pacer        // nil means one of its own, for a process that is alone
 	Log      *slog.Logger // nil means none
 	// BaseURL of the Web API, ending in a slash; empty means Slack's own.
 	BaseURL string
@@ -87,6 +88,9 @@ func (o *Options) defaults() error {
 	if o.Clock == nil {
 		o.Clock = WallClock{}
 	}
+	if o.Pace == nil {
+		o.Pace = newPacer(o.Clock)
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -105,6 +109,15 @@ func (o *Options) defaults() error {
 		}
 	}
 	return nil
+}
+
+// turn waits for this sender's turn in a channel.
+func (o *Options) turn(ctx context.Context, op, channel string) error {
+	err := o.Pace.Wait(ctx, channel)
+	if limited := (*RateLimited)(nil); err == nil || errors.As(err, &limited) {
+		return err
+	}
+	return &Error{Op: op, Channel: channel, Code: "cancelled", cause: err}
 }
 
 // checkSecretURL refuses to send a secret in the clear, except within this host.

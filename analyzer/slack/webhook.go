@@ -23,7 +23,6 @@ const sentByWebhook = "sent"
 type Webhook struct {
 	o      Options
 	client *client
-	pace   *pacer
 }
 
 // NewWebhook checks the options; it does not talk to Slack yet.
@@ -37,7 +36,7 @@ func NewWebhook(o Options) (*Webhook, error) {
 	if err := checkSecretURL("webhook", o.WebhookURL.reveal()); err != nil {
 		return nil, err
 	}
-	return &Webhook{o: o, client: newClient(o), pace: newPacer(o.Clock)}, nil
+	return &Webhook{o: o, client: newClient(o)}, nil
 }
 
 // Check sends an empty object, which Slack refuses for a webhook that exists
@@ -101,8 +100,8 @@ func (w *Webhook) digest(ctx context.Context, notices []Notice, day time.Time) e
 // send records the attempt, sends, and records what became of it. was is
 // restored when Slack said no.
 func (w *Webhook) send(ctx context.Context, id string, was, p Posted, m, plain Message) error {
-	if err := w.pace.wait(ctx, sentByWebhook); err != nil {
-		return &Error{Op: "webhook", Code: "cancelled", cause: err}
+	if err := w.o.turn(ctx, "webhook", sentByWebhook); err != nil {
+		return err
 	}
 	now := w.o.Clock.Now()
 	open := was

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -329,7 +328,7 @@ func (w *work) summary(ctx context.Context, started time.Time, edition alert.Edi
 
 // notices says alerts in words.
 func (w *work) notices(alerts []analyzer.Alert) []slack.Notice {
-	names := w.names()
+	names := slack.NamesOf(w.settings)
 	notices := make([]slack.Notice, 0, len(alerts))
 	for _, al := range alerts {
 		d, ok := w.catalog.ByID(al.Detection)
@@ -339,23 +338,6 @@ func (w *work) notices(alerts []analyzer.Alert) []slack.Notice {
 		notices = append(notices, slack.BuildNotice(al, d, names))
 	}
 	return notices
-}
-
-func (w *work) names() slack.Names {
-	name := func(accounts []analyzer.Account) func(string) string {
-		return func(id string) string {
-			i := slices.IndexFunc(accounts, func(acc analyzer.Account) bool { return acc.ID == id })
-			if i < 0 {
-				return ""
-			}
-			return accounts[i].Name
-		}
-	}
-	ours, partners := name(w.settings.Organisation), name(w.settings.Partners)
-	return slack.Names{
-		Account: func(id string) string { return cmp.Or(ours(id), partners(id)) },
-		Partner: partners, RunbookBase: w.settings.Slack.RunbookURL,
-	}
 }
 
 // shownLearned is how many first uses the report lists while learning.
@@ -403,7 +385,7 @@ func (w *work) shown(alerts []analyzer.Alert) (shown []analyzer.Alert, more int)
 // preview prints the Slack messages without sending them.
 func (w *work) preview(alerts []analyzer.Alert) error {
 	alerts = slices.DeleteFunc(slices.Clone(alerts), func(al analyzer.Alert) bool { return al.Action == analyzer.ActionNone })
-	mentions, err := w.mentions()
+	mentions, err := slack.MentionsOf(w.settings)
 	if err != nil {
 		return err
 	}
@@ -418,22 +400,9 @@ func (w *work) preview(alerts []analyzer.Alert) error {
 	return err
 }
 
-// mentions reads whom the settings call for each severity.
-func (w *work) mentions() (map[analyzer.Severity]string, error) {
-	mentions := map[analyzer.Severity]string{}
-	for name, whom := range w.settings.Slack.Mentions {
-		severity, err := analyzer.ParseSeverity(name)
-		if err != nil {
-			return nil, fmt.Errorf("slack.mentions: %w", err)
-		}
-		mentions[severity] = whom
-	}
-	return mentions, nil
-}
-
 // send tells Slack of every alert that it does not show yet.
 func (w *work) send(ctx context.Context) error {
-	mentions, err := w.mentions()
+	mentions, err := slack.MentionsOf(w.settings)
 	if err != nil {
 		return err
 	}
@@ -458,7 +427,7 @@ func (w *work) send(ctx context.Context) error {
 	if err := notifier.Check(ctx); err != nil {
 		return err
 	}
-	names := w.names()
+	names := slack.NamesOf(w.settings)
 	told, err := alert.Deliver(ctx, w.store, time.Now(), func(ctx context.Context, al analyzer.Alert) error {
 		d, ok := w.catalog.ByID(al.Detection)
 		if !ok {
