@@ -1,6 +1,5 @@
-// Package pipeline ties the parts together in the order in which data goes:
-// logs are read into a lake (Ingest), and what is new in the lake is analysed
-// and becomes findings and alerts (Analysis). The command line and the Lambda
-// functions both call it; it is the only package of the library that knows
-// several adapters.
+// Package pipeline analyses what is new in a lake: the engine runs the
+// detections, alerts are folded from what they find, memory moves on (Analysis).
+// The command line and the analyze function both call it. What fills the lake is
+// package intake.
 package pipeline

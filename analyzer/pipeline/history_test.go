@@ -20,6 +20,7 @@ import (
 	"github.com/keytrail/keytrail/analyzer"
 	"github.com/keytrail/keytrail/analyzer/cases"
 	"github.com/keytrail/keytrail/analyzer/catalog"
+	"github.com/keytrail/keytrail/analyzer/intake"
 	"github.com/keytrail/keytrail/analyzer/pipeline"
 	"github.com/keytrail/keytrail/fixtures"
 	"github.com/keytrail/keytrail/queries"
@@ -581,7 +582,7 @@ type shipped struct {
 const maxShipped = 120
 
 var loadShipped = sync.OnceValue(func() (s shipped) {
-	if s.catalog, s.err = catalog.Load(queries.Files, catalog.Options{Cases: fixtures.Cases, Memory: pipeline.MemoryEvents}); s.err != nil {
+	if s.catalog, s.err = catalog.Load(queries.Files, catalog.Options{Cases: fixtures.Cases, Memory: intake.MemoryEvents}); s.err != nil {
 		return s
 	}
 	for _, d := range s.catalog.Detections() {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/keytrail/keytrail/analyzer"
 	"github.com/keytrail/keytrail/analyzer/engine"
+	"github.com/keytrail/keytrail/analyzer/intake"
 	"github.com/keytrail/keytrail/analyzer/lake"
 	"github.com/keytrail/keytrail/analyzer/memory"
 	"github.com/keytrail/keytrail/analyzer/trail"
@@ -30,11 +31,11 @@ func Try(ctx context.Context, records [][]byte, detections []analyzer.Detection,
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	events := append([]analyzer.EventName{}, MemoryEvents...)
+	events := append([]analyzer.EventName{}, intake.MemoryEvents...)
 	for _, d := range detections {
 		events = append(events, d.Events...)
 	}
-	in := Ingest{Lake: l, Run: "case", Events: events, Workers: 1}
+	in := intake.Ingest{Lake: l, Run: "case", Events: events, Workers: 1}
 	log := bytes.Join(records, []byte("\n"))
 	got, err := in.inputs(ctx, []trail.Input{{Name: "case", Size: int64(len(log)), Open: func() (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(log)), nil

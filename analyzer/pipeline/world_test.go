@@ -19,6 +19,7 @@ import (
 	"github.com/keytrail/keytrail/analyzer"
 	"github.com/keytrail/keytrail/analyzer/lake"
 	"github.com/keytrail/keytrail/analyzer/memory"
+	"github.com/keytrail/keytrail/analyzer/intake"
 	"github.com/keytrail/keytrail/analyzer/pipeline"
 	"github.com/keytrail/keytrail/analyzer/store"
 	"github.com/keytrail/keytrail/analyzer/store/memstore"
@@ -114,7 +115,7 @@ func (w *world) reopen() {
 }
 
 // ingest reads files into the lake as one run.
-func (w *world) ingest(workers int, files ...[]byte) pipeline.Ingested {
+func (w *world) ingest(workers int, files ...[]byte) intake.Ingested {
 	w.t.Helper()
 	got, err := w.tryIngest(workers, files...)
 	require.NoError(w.t, err)
@@ -125,7 +126,7 @@ func (w *world) ingest(workers int, files ...[]byte) pipeline.Ingested {
 	return got
 }
 
-func (w *world) tryIngest(workers int, files ...[]byte) (pipeline.Ingested, error) {
+func (w *world) tryIngest(workers int, files ...[]byte) (intake.Ingested, error) {
 	w.t.Helper()
 	w.runs++
 	folder := filepath.Join(w.dir, fmt.Sprintf("files-%03d", w.runs))
@@ -133,7 +134,7 @@ func (w *world) tryIngest(workers int, files ...[]byte) (pipeline.Ingested, erro
 	for i, f := range files {
 		require.NoError(w.t, os.WriteFile(filepath.Join(folder, fmt.Sprintf("%03d.json", i)), f, 0o600))
 	}
-	in := pipeline.Ingest{Lake: w.lake, Run: fmt.Sprintf("run-%03d", w.runs), Events: w.analysis.Catalog.Events(), Workers: workers}
+	in := intake.Ingest{Lake: w.lake, Run: fmt.Sprintf("run-%03d", w.runs), Events: w.analysis.Catalog.Events(), Workers: workers}
 	return in.Paths(context.Background(), []string{folder})
 }
 

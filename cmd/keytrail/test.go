@@ -17,6 +17,7 @@ import (
 	"github.com/keytrail/keytrail/analyzer"
 	"github.com/keytrail/keytrail/analyzer/cases"
 	"github.com/keytrail/keytrail/analyzer/catalog"
+	"github.com/keytrail/keytrail/analyzer/intake"
 	"github.com/keytrail/keytrail/analyzer/pipeline"
 	"github.com/keytrail/keytrail/analyzer/report"
 	"github.com/keytrail/keytrail/analyzer/settings"
@@ -50,7 +51,7 @@ func (a *app) test(ctx context.Context, queriesDir, fixturesDir string, ids []st
 		}
 	}
 	fixtures := os.DirFS(fixturesDir)
-	c, err := catalog.Load(os.DirFS(queriesDir), catalog.Options{Cases: fixtures, Memory: pipeline.MemoryEvents})
+	c, err := catalog.Load(os.DirFS(queriesDir), catalog.Options{Cases: fixtures, Memory: intake.MemoryEvents})
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/keytrail/keytrail/analyzer/catalog"
 	"github.com/keytrail/keytrail/analyzer/lake"
 	"github.com/keytrail/keytrail/analyzer/memory"
+	"github.com/keytrail/keytrail/analyzer/intake"
 	"github.com/keytrail/keytrail/analyzer/pipeline"
 	"github.com/keytrail/keytrail/analyzer/report"
 	"github.com/keytrail/keytrail/analyzer/settings"
@@ -61,7 +62,7 @@ type work struct {
 	progress *report.Progress
 	lines    *report.Lines
 
-	ingested pipeline.Ingested
+	ingested intake.Ingested
 	analyzed pipeline.Analyzed
 }
 
@@ -131,7 +132,7 @@ func loadCatalog(folder string) (*catalog.Catalog, error) {
 	if folder == "" {
 		return builtInCatalog()
 	}
-	c, err := catalog.Load(os.DirFS(folder), catalog.Options{Memory: pipeline.MemoryEvents})
+	c, err := catalog.Load(os.DirFS(folder), catalog.Options{Memory: intake.MemoryEvents})
 	if err != nil {
 		return nil, fmt.Errorf("the detections in %s are not valid:\n%w", folder, err)
 	}
@@ -153,7 +154,7 @@ func (a *app) loadSettings(c *catalog.Catalog) (*analyzer.Settings, error) {
 
 // ingest reads the paths into the lake.
 func (w *work) ingest(ctx context.Context, paths []string) error {
-	in := pipeline.Ingest{Lake: w.lake, Run: runName(time.Now()), Events: w.catalog.Events(), Workers: w.options.workers}
+	in := intake.Ingest{Lake: w.lake, Run: runName(time.Now()), Events: w.catalog.Events(), Workers: w.options.workers}
 	if w.lines != nil {
 		in.Reject = w.lines.Reject
 	}

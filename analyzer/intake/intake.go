@@ -1,4 +1,7 @@
-package pipeline
+// Package intake reads logs into a lake: files of any number in parallel, each
+// record normalised into an event, what cannot be read into quarantine. It does
+// not link DuckDB.
+package intake
 
 import (
 	"context"
@@ -119,7 +122,7 @@ func (in *Ingest) Paths(ctx context.Context, paths []string) (Ingested, error) {
 	if err != nil {
 		return Ingested{}, err
 	}
-	res, err := in.inputs(ctx, listing.Inputs)
+	res, err := in.Inputs(ctx, listing.Inputs)
 	res.Files.Skipped += listing.Skipped.Files.Skipped
 	for reason, n := range listing.Skipped.Skipped {
 		res.Skipped[reason] += n
@@ -127,7 +130,9 @@ func (in *Ingest) Paths(ctx context.Context, paths []string) (Ingested, error) {
 	return res, err
 }
 
-func (in *Ingest) inputs(ctx context.Context, inputs []trail.Input) (res Ingested, err error) {
+// Inputs reads the inputs and commits them to the lake as one batch, which
+// exists as a whole or not at all. When nothing was kept there is no batch.
+func (in *Ingest) Inputs(ctx context.Context, inputs []trail.Input) (res Ingested, err error) {
 	res = Ingested{EventsBySource: map[string]int64{}, Skipped: map[string]int64{}}
 	quarantine, err := in.Lake.Quarantine(in.Run)
 	if err != nil {
