@@ -227,7 +227,7 @@ func TestOnlyWhatIsNewOrChangedIsPrinted(t *testing.T) {
 }
 
 func TestAnAlertIsQueuedOnceForEachOfItsStates(t *testing.T) {
-	store := memstore.New()
+	store := &memstore.Store{}
 	f := storetest.Finding("KMS-D01", "one", day)
 	apply := func() {
 		_, err := alert.Apply(t.Context(), store, analyzer.TickResult{Findings: []analyzer.Finding{f}}, alert.Rules{})

@@ -9,6 +9,7 @@
 package memory
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -82,8 +83,11 @@ func (d *Dir) Generation(n int64) string {
 func (d *Dir) manifestPath() string { return filepath.Join(d.root, "manifest.json") }
 
 // Load reads the manifest. Without one it returns the empty memory.
-func (d *Dir) Load() (Manifest, error) {
+func (d *Dir) Load(ctx context.Context) (Manifest, error) {
 	m := Manifest{Version: Version}
+	if err := ctx.Err(); err != nil {
+		return m, fmt.Errorf("read the memory's manifest: %w", err)
+	}
 	b, err := os.ReadFile(d.manifestPath())
 	if errors.Is(err, fs.ErrNotExist) {
 		return m, nil
@@ -102,7 +106,10 @@ func (d *Dir) Load() (Manifest, error) {
 
 // Commit makes m the current memory in one step, then removes the generations
 // that no reader needs. The files of m's generation must be complete.
-func (d *Dir) Commit(m Manifest) error {
+func (d *Dir) Commit(ctx context.Context, m Manifest) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("write the memory's manifest: %w", err)
+	}
 	b, err := json.MarshalIndent(m, "", " ")
 	if err != nil {
 		return fmt.Errorf("write the memory's manifest: %w", err)

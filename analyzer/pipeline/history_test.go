@@ -21,7 +21,6 @@ import (
 	"github.com/keytrail/keytrail/analyzer/cases"
 	"github.com/keytrail/keytrail/analyzer/catalog"
 	"github.com/keytrail/keytrail/analyzer/intake"
-	"github.com/keytrail/keytrail/analyzer/pipeline"
 	"github.com/keytrail/keytrail/fixtures"
 	"github.com/keytrail/keytrail/queries"
 )

@@ -37,7 +37,7 @@ func Try(ctx context.Context, records [][]byte, detections []analyzer.Detection,
 	}
 	in := intake.Ingest{Lake: l, Run: "case", Events: events, Workers: 1}
 	log := bytes.Join(records, []byte("\n"))
-	got, err := in.inputs(ctx, []trail.Input{{Name: "case", Size: int64(len(log)), Open: func() (io.ReadCloser, error) {
+	got, err := in.Inputs(ctx, []trail.Input{{Name: "case", Size: int64(len(log)), Open: func() (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(log)), nil
 	}}})
 	if err != nil {
