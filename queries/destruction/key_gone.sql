@@ -10,7 +10,7 @@ events:
   - kms.amazonaws.com:DeleteKey
   - kms.amazonaws.com:DeleteExpiredKeyMaterial
 entity: [key_arn]
-window: 0
+window: 24h
 summary: "KMS carried out {event_name} on {key_name}, as {scheduled_by} had arranged on {scheduled_date} ({account_name}, {region})"
 at_risk: "All data under {key_name}. After DeleteKey it is lost; after DeleteExpiredKeyMaterial it can be read again once somebody imports the same material."
 description: >-
@@ -28,29 +28,42 @@ references:
   - https://docs.aws.amazon.com/kms/latest/developerguide/ct-delete-key.html
   - https://docs.aws.amazon.com/kms/latest/developerguide/ct-deleteexpiredkeymaterial.html
 --- */
+-- KMS tells of one effect twice, to CloudTrail and to EventBridge, under two ids
+-- and seconds apart: one effect on a key counts once a day.
 with effects as (
-  select *
+  select
+    key_arn,
+    event_name,
+    date_trunc('day', event_time) as window_start,
+    min(event_time) as first_time,
+    max(event_time) as last_time,
+    array_agg(distinct event_id order by event_id) as event_ids,
+    min(account) as account,
+    min(region) as region,
+    max(key_origin) as key_origin
   from control_events
   where event_source = 'kms.amazonaws.com'
     and event_name in ('DeleteKey', 'DeleteExpiredKeyMaterial')
     and outcome = 'ok'
     and key_arn <> ''
+  group by key_arn, event_name, date_trunc('day', event_time)
 ),
 
 -- Who set it in motion: the latest call before the effect.
 causes as (
   select
-    e.account,
-    e.event_id,
+    e.key_arn,
+    e.event_name,
+    e.window_start,
     max(c.event_time) as cause_time,
     max_by(c.principal, row(c.event_time, c.event_id)) as cause_principal,
     max_by(c.person, row(c.event_time, c.event_id)) as cause_person,
     max_by(c.event_id, row(c.event_time, c.event_id)) as cause_event
   from effects e
   join key_changes c on c.key_arn = e.key_arn
-    and c.event_time <= e.event_time
+    and c.event_time <= e.first_time
     and c.event_name = case e.event_name when 'DeleteKey' then 'ScheduleKeyDeletion' else 'ImportKeyMaterial' end
-  group by e.account, e.event_id
+  group by e.key_arn, e.event_name, e.window_start
 )
 
 select
@@ -58,11 +71,11 @@ select
   e.account,
   e.region,
   coalesce(c.cause_principal, '') as principal,
-  e.event_time as window_start,
-  e.event_time as first_time,
-  e.event_time as last_time,
+  e.window_start,
+  e.first_time,
+  e.last_time,
   cast(1 as bigint) as event_count,
-  array[e.event_id] as event_ids,
+  e.event_ids,
   e.event_name,
   c.cause_principal as scheduled_by,
   date_format(c.cause_time, '%Y-%m-%d') as scheduled_date,
@@ -70,4 +83,4 @@ select
   c.cause_event as scheduled_event,
   e.key_origin
 from effects e
-left join causes c on c.account = e.account and c.event_id = e.event_id
+left join causes c on c.key_arn = e.key_arn and c.event_name = e.event_name and c.window_start = e.window_start
