@@ -82,7 +82,7 @@ func hashSources(h io.Writer, path string) error {
 var (
 	logSources  = []string{"analyzer/simulate"}
 	lakeSources = append([]string{
-		"analyzer/event.go", "analyzer/trail", "analyzer/normalise", "analyzer/policy", "analyzer/lake", "analyzer/pipeline/ingest.go",
+		"analyzer/event.go", "analyzer/trail", "analyzer/normalise", "analyzer/policy", "analyzer/lake", "analyzer/intake",
 	}, logSources...)
 	memorySources = append([]string{"analyzer", "queries"}, logSources...)
 )
