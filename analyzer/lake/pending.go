@@ -23,6 +23,9 @@ func (l *Lake) Pending(ctx context.Context) ([]analyzer.Object, error) {
 	return objects, nil
 }
 
+// Fetch makes objects readable under Root. Those of a folder are.
+func (l *Lake) Fetch(context.Context, []analyzer.Object) error { return nil }
+
 // Analysed takes objects out of what is pending: out of the markers that name
 // them, each rewritten in one step and removed when it names none any more.
 // Doing it twice is no error.

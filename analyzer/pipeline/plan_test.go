@@ -21,14 +21,17 @@ func TestAPlanTakesEveryObjectOnceInTheOrderOfDays(t *testing.T) {
 		for i := range objects {
 			at := start.Add(time.Duration(rapid.IntRange(0, 200).Draw(t, "hour")) * time.Hour)
 			objects[i] = analyzer.Object{Path: fmt.Sprint("o", i), Rows: int64(rapid.IntRange(0, 50).Draw(t, "rows")), MinTime: at, MaxTime: at}
+			objects[i].Bytes = 60 * objects[i].Rows
 			largest = max(largest, objects[i].Rows)
 		}
 		limit := int64(rapid.IntRange(1, 100).Draw(t, "limit"))
+		few := rapid.IntRange(0, 5).Draw(t, "objects of a slice")
+		small := int64(rapid.IntRange(0, 5000).Draw(t, "bytes of a slice"))
 		seen := map[string]bool{}
 		var last time.Time
-		for _, slice := range pipeline.Plan(objects, limit) {
+		for _, slice := range pipeline.Plan(objects, pipeline.Limits{Events: limit, Objects: few, Bytes: small}) {
 			require.NotEmpty(t, slice)
-			var rows int64
+			var rows, bytes int64
 			for _, o := range slice {
 				require.False(t, seen[o.Path], "%s is in two slices", o.Path)
 				seen[o.Path] = true
@@ -36,8 +39,11 @@ func TestAPlanTakesEveryObjectOnceInTheOrderOfDays(t *testing.T) {
 				require.False(t, day.Before(last), "%s is of a day that is over", o.Path)
 				last = day
 				rows += o.Rows
+				bytes += o.Bytes
 			}
 			require.Less(t, rows, 2*limit+largest+1, "a slice is bounded")
+			require.True(t, few == 0 || len(slice) <= few, "%d objects", len(slice))
+			require.True(t, small == 0 || bytes <= small || len(slice) == 1, "%d bytes", bytes)
 		}
 		require.Len(t, seen, len(objects))
 	})

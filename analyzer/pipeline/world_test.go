@@ -17,9 +17,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/keytrail/keytrail/analyzer"
+	"github.com/keytrail/keytrail/analyzer/intake"
 	"github.com/keytrail/keytrail/analyzer/lake"
 	"github.com/keytrail/keytrail/analyzer/memory"
-	"github.com/keytrail/keytrail/analyzer/intake"
 	"github.com/keytrail/keytrail/analyzer/pipeline"
 	"github.com/keytrail/keytrail/analyzer/store"
 	"github.com/keytrail/keytrail/analyzer/store/memstore"

@@ -67,7 +67,7 @@ func (w *work) explain(ctx context.Context, id string) error {
 		ids = al.FindingIDs
 	}
 	dir := memory.Open(filepath.Join(w.lake.Root(), "memory"))
-	m, err := dir.Load()
+	m, err := dir.Load(ctx)
 	if err != nil {
 		return err
 	}
