@@ -1,0 +1,64 @@
+// Command analyze is the Lambda function that runs the detections. It links
+// DuckDB, statically.
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-lambda-go/lambdacontext"
+
+	"github.com/keytrail/keytrail/analyzer/cloud/awssdk"
+	"github.com/keytrail/keytrail/analyzer/remote"
+	"github.com/keytrail/keytrail/analyzer/stack"
+	"github.com/keytrail/keytrail/analyzer/stack/analyze"
+)
+
+// lease is for how long a run is alone: longer than Lambda lets the function
+// run at the most that template.yaml gives it, which is 5 minutes.
+const lease = 6 * time.Minute
+
+func main() { stack.Main(start) }
+
+func start(ctx context.Context, env *stack.Environment, log *slog.Logger, metrics *stack.Metrics) (func(), error) {
+	bucketName, table, queue := env.Must(stack.EnvBucket), env.Must(stack.EnvTable), env.Must(stack.EnvNotifyQueue)
+	if err := env.Check(); err != nil {
+		return nil, err
+	}
+	catalog, err := stack.Catalog()
+	if err != nil {
+		return nil, err
+	}
+	clients, err := awssdk.Load(ctx, awssdk.Options{})
+	if err != nil {
+		return nil, err
+	}
+	size, err := stack.Sizes(env)
+	if err != nil {
+		return nil, err
+	}
+	bucket, temp := awssdk.NewBucket(clients.S3(), bucketName), os.TempDir()
+	lake, err := remote.Open(remote.Options{Bucket: bucket, Cache: filepath.Join(temp, "lake"), CacheBytes: size.Cache, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	settings := remote.Settings{Bucket: bucket, Key: env.Or(stack.EnvSettings, stack.SettingsKey), Parse: stack.ParseSettings}
+	h := &analyze.Handler{
+		Lake: lake, Memory: remote.OpenMemory(remote.MemoryOptions{Bucket: bucket, Dir: filepath.Join(temp, "memory")}),
+		Table: awssdk.NewTable(clients.DynamoDB(), table), Queue: awssdk.NewQueue(clients.SQS(), queue),
+		Settings: stack.SettingsOf(&settings), Catalog: catalog,
+		Temp: filepath.Join(temp, "duckdb"), MemoryLimit: size.DuckDB, Threads: size.Threads, SliceBytes: size.Slice,
+		Lease: lease, Reserve: 30 * time.Second, Now: time.Now, Log: log, Metrics: metrics,
+		Owner: func(ctx context.Context) string {
+			if lc, ok := lambdacontext.FromContext(ctx); ok {
+				return lc.AwsRequestID
+			}
+			return ""
+		},
+	}
+	return func() { lambda.Start(h.Handle) }, nil
+}

@@ -1,0 +1,47 @@
+// Command ingest is the Lambda function that reads logs into the lake.
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/aws/aws-lambda-go/lambda"
+
+	"github.com/keytrail/keytrail/analyzer/cloud"
+	"github.com/keytrail/keytrail/analyzer/cloud/awssdk"
+	"github.com/keytrail/keytrail/analyzer/remote"
+	"github.com/keytrail/keytrail/analyzer/stack"
+	"github.com/keytrail/keytrail/analyzer/stack/ingest"
+)
+
+func main() { stack.Main(start) }
+
+func start(ctx context.Context, env *stack.Environment, log *slog.Logger, metrics *stack.Metrics) (func(), error) {
+	bucket := env.Must(stack.EnvBucket)
+	if err := env.Check(); err != nil {
+		return nil, err
+	}
+	catalog, err := stack.Catalog()
+	if err != nil {
+		return nil, err
+	}
+	clients, err := awssdk.Load(ctx, awssdk.Options{})
+	if err != nil {
+		return nil, err
+	}
+	lake, err := remote.Open(remote.Options{
+		Bucket: awssdk.NewBucket(clients.S3(), bucket), Cache: filepath.Join(os.TempDir(), "lake"), Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	h := &ingest.Handler{
+		Lake:    lake,
+		Buckets: func(name string) cloud.Reader { return awssdk.NewBucket(clients.S3(), name) },
+		Events:  catalog.Events(), Reserve: 15 * time.Second, Now: time.Now, Log: log, Metrics: metrics,
+	}
+	return func() { lambda.Start(h.Handle) }, nil
+}
