@@ -16,7 +16,7 @@ func (a *app) simulateCommand() *cobra.Command {
 	return group(&cobra.Command{
 		Use:   "simulate",
 		Short: "Write CloudTrail logs that nobody has to worry about",
-	}, a.simulateTrafficCommand(), a.simulateIncidentCommand())
+	}, a.simulateTrafficCommand(), a.simulateIncidentCommand(), a.simulateAlertCommand())
 }
 
 // simulatedLine is what the simulate commands print with --format json.
