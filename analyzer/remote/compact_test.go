@@ -15,6 +15,7 @@ import (
 	"github.com/keytrail/keytrail/analyzer"
 	"github.com/keytrail/keytrail/analyzer/cloud"
 	"github.com/keytrail/keytrail/analyzer/cloud/cloudtest"
+	"github.com/keytrail/keytrail/analyzer/lake"
 	"github.com/keytrail/keytrail/analyzer/remote"
 )
 
@@ -262,48 +263,71 @@ func TestCompactionKilledAtAnyCallLosesAndRepeatsNothing(t *testing.T) {
 }
 
 // One compaction as a whole between any two calls of another that has listed
-// less than it.
+// less than it; and one that goes on a day later, when the other has deleted what
+// it merged.
 func TestTwoCompactionsAtOnceLoseAndRepeatNothing(t *testing.T) {
-	for call := 1; ; call++ {
-		b, clock := settledDay(t)
-		// The second sees one batch more, so that it merges something else.
-		second := func() {
-			l := open(t, b, at(clock))
-			publish(t, l, "s3-more", use(now, "u9"), use(now, "again"), control(now, "c9"))
-			analyse(t, l)
-			compact(t, l, eager)
-		}
-		calls := 0
-		first := open(t, b.With(cloudtest.Hooks{Before: func(string) error {
-			if calls++; calls == call {
-				second()
-			}
-			return nil
-		}}), at(clock))
-		compact(t, first, eager)
-		if calls < call {
-			require.Greater(t, call, 10)
-			return
-		}
-		check := func() {
-			t.Helper()
-			l := open(t, b)
-			for _, table := range tables {
-				seen := rowsOf(t, l, history(t, l, table, day, day))
-				require.Len(t, seen, 7, "call %d", call)
-				for id, n := range seen {
-					require.True(t, n == 1 || strings.HasSuffix(id, "again"), "call %d: %s is there %d times", call, id, n)
+	for _, paused := range []time.Duration{0, 25 * time.Hour} {
+		for call := 1; ; call++ {
+			b, clock := settledDay(t)
+			// The second sees one batch more, so that it merges something else.
+			second := func() {
+				l := open(t, b, at(clock))
+				publish(t, l, "s3-more", use(now, "u9"), use(now, "again"), control(now, "c9"))
+				analyse(t, l)
+				compact(t, l, eager)
+				if paused > 0 {
+					clock.Advance(paused)
+					compact(t, l, eager)
 				}
 			}
-		}
-		check()
-		for range 2 {
-			clock.Advance(25 * time.Hour)
-			compact(t, open(t, b, at(clock)), eager)
+			calls := 0
+			first := open(t, b.With(cloudtest.Hooks{Before: func(string) error {
+				if calls++; calls == call {
+					second()
+				}
+				return nil
+			}}), at(clock))
+			if _, err := first.Compact(t.Context(), eager); err != nil {
+				require.ErrorIs(t, err, lake.ErrMissing, "what it was about to merge is merged")
+				require.Positive(t, paused)
+			}
+			if calls < call {
+				require.Greater(t, call, 10)
+				break
+			}
+			check := func() {
+				t.Helper()
+				l := open(t, b)
+				for _, table := range tables {
+					seen := rowsOf(t, l, history(t, l, table, day, day))
+					require.Len(t, seen, 7, "call %d", call)
+					for id, n := range seen {
+						require.True(t, n == 1 || strings.HasSuffix(id, "again"), "call %d: %s is there %d times", call, id, n)
+					}
+				}
+			}
 			check()
+			for range 2 {
+				clock.Advance(25 * time.Hour)
+				compact(t, open(t, b, at(clock)), eager)
+				check()
+			}
+			require.LessOrEqual(t, len(keys(t, b, "uses/")), 2, "what did not count is gone")
 		}
-		require.LessOrEqual(t, len(keys(t, b, "uses/")), 2, "what did not count is gone")
 	}
+}
+
+func TestAMergedObjectThatNoLedgerNamesDoesNotCountAndGoes(t *testing.T) {
+	b, clock := settledDay(t)
+	put(t, b, "uses/day=2026-03-02/compact-0123.parquet", text(t, b, "uses/day=2026-03-02/s3-1.parquet"))
+	requireWhole(t, b)
+	l := open(t, b, at(clock))
+	require.Zero(t, compact(t, l, remote.Compaction{}))
+	require.Len(t, keys(t, b, "uses/"), 6, "its ledger may be on its way")
+	clock.Advance(25 * time.Hour)
+	require.Equal(t, remote.Compacted{Deleted: 1}, compact(t, l, remote.Compaction{}))
+	require.Len(t, keys(t, b, "uses/"), 5)
+	requireWhole(t, b)
 }
 
 func TestCompactionLeavesAloneWhatItMust(t *testing.T) {

@@ -164,7 +164,7 @@ func (l *Lake) part(f *folder) (p parted) {
 		switch {
 		case told[o.Key]:
 		case l.isMerged(o.Key):
-			p.entries = append(p.entries, settled{Object: analyzer.Object{Path: o.Key, Bytes: o.Size}})
+			p.orphans = append(p.orphans, o)
 		default:
 			p.others = append(p.others, o)
 		}

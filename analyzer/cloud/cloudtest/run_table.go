@@ -124,6 +124,8 @@ var held = []struct {
 }
 
 func conditionsAreKept(t *testing.T, table cloud.Table) {
+	err := table.Write(t.Context(), cloud.Write{Item: item("p", "none", 1, ""), Test: cloud.IfNumber, Than: 0})
+	require.ErrorIs(t, err, analyzer.ErrConflict, "what is not there has no number, not 0")
 	n := 0
 	for _, h := range held {
 		for _, state := range []struct {

@@ -61,7 +61,7 @@ func newFixture(t *testing.T) *fixture {
 		Settings: func(context.Context) (*analyzer.Settings, error) { return s, nil },
 		Slack: FromSecret(SecretOptions{
 			Secrets: cloudtest.NewSecrets(map[string]string{secretARN: slacktest.Token}, cloudtest.Hooks{}), ARN: secretARN,
-			Values: f.store, Pace: Pace{Table: items, Now: now, Sleep: f.clock.Sleep}, BaseURL: f.slack.URL, Log: log,
+			Values: f.store, Pace: Pace{Table: items, Now: now, Sleep: f.clock.Sleep}, BaseURL: f.slack.URL, Clock: f.clock, Log: log,
 		}),
 		Metrics: &stack.Metrics{Out: &f.log, Stack: "test", Now: now},
 	}

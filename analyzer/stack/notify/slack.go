@@ -23,6 +23,7 @@ type SecretOptions struct {
 	Values  analyzer.ValueStore // for the ledger of what was posted
 	Pace    slack.Pacer
 	BaseURL string // of the Web API; empty means Slack's own
+	Clock   slack.Clock // nil means the wall clock
 	Log     *slog.Logger
 }
 
@@ -39,7 +40,7 @@ func FromSecret(o SecretOptions) func(context.Context, *analyzer.Settings) (slac
 			return nil, err
 		}
 		options := slack.Options{
-			Settings: s.Slack, Mentions: mentions, Pace: o.Pace, BaseURL: o.BaseURL, Log: o.Log,
+			Settings: s.Slack, Mentions: mentions, Pace: o.Pace, BaseURL: o.BaseURL, Clock: o.Clock, Log: o.Log,
 			Ledger: store.Typed[slack.Posted]{Values: o.Values, Space: "slack"},
 		}
 		if strings.HasPrefix(secret, "https://") || strings.HasPrefix(secret, "http://") {
