@@ -78,8 +78,13 @@ func s3Error(status int, code string) reply {
 	return reply{status: status, body: `<?xml version="1.0"?><Error><Code>` + code + `</Code><Message>` + code + ` says the fake</Message></Error>`}
 }
 
-// sentinels are what callers decide by.
-var sentinels = []error{analyzer.ErrNotFound, analyzer.ErrConflict, cloud.ErrNotModified}
+// requireOnly checks that an error wraps one of what callers decide by, or none.
+func requireOnly(t *testing.T, err, wanted error) {
+	t.Helper()
+	for _, sentinel := range []error{analyzer.ErrNotFound, analyzer.ErrConflict, cloud.ErrNotModified} {
+		require.Equal(t, errors.Is(wanted, sentinel), errors.Is(err, sentinel), "%v: %v", sentinel, err)
+	}
+}
 
 func TestWhatS3AnswersToAPut(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -102,9 +107,7 @@ func TestWhatS3AnswersToAPut(t *testing.T) {
 			_, err := bucket.Put(t.Context(), "memory/manifest.json", strings.NewReader("{}"), cloud.Condition{IfMatch: `"1"`})
 			require.ErrorContains(t, err, "write s3://lake/memory/manifest.json: ")
 			require.ErrorContains(t, err, c.says)
-			for _, sentinel := range sentinels {
-				require.Equal(t, sentinel == c.is, errors.Is(err, sentinel), "%v: %v", sentinel, err)
-			}
+			requireOnly(t, err, c.is)
 			require.Len(t, s.calls(), len(c.replies))
 		})
 	}
@@ -202,9 +205,7 @@ func TestWhatS3AnswersToAGet(t *testing.T) {
 			_, _, err := bucket.Get(t.Context(), "settings/keytrail.yaml", "v1", `"1"`)
 			require.ErrorContains(t, err, "read s3://lake/settings/keytrail.yaml: ")
 			require.ErrorContains(t, err, c.says)
-			for _, sentinel := range sentinels {
-				require.Equal(t, sentinel == c.is, errors.Is(err, sentinel), "%v: %v", sentinel, err)
-			}
+			requireOnly(t, err, c.is)
 			call := s.calls()[0]
 			require.Equal(t, "v1", call.URL.Query().Get("versionId"))
 			require.Equal(t, `"1"`, call.Header.Get("If-None-Match"))

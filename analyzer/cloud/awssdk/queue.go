@@ -307,7 +307,9 @@ func (q *Queue) Depth(ctx context.Context) (int64, error) {
 	return depth, nil
 }
 
-// seconds rounds up to whole seconds, which is all that SQS knows.
+// seconds rounds up to whole seconds, which is all that SQS knows. SQS refuses
+// what is over 12 hours.
 func seconds(d time.Duration) int32 {
-	return int32((max(d, 0) + time.Second - 1) / time.Second) //nolint:gosec // at most 12 hours
+	d = min(max(d, 0), 24*time.Hour)
+	return int32((d + time.Second - 1) / time.Second)
 }

@@ -23,7 +23,7 @@ import (
 )
 
 const (
-	secretARN    = "arn:aws:secretsmanager:eu-central-1:111122223333:secret:keytrail/slack-AbCdEf"
+	secretARN    = "arn:aws:secretsmanager:eu-central-1:111122223333:secret:keytrail/slack-AbCdEf" //nolint:gosec // names no secret that there is
 	parameterARN = "arn:aws-cn:ssm:cn-north-1:111122223333:parameter/keytrail/slack"
 	hushed       = "xoxb-not-for-your-eyes"
 )
@@ -55,7 +55,7 @@ func TestASecretIsReadInTheRegionOfItsARN(t *testing.T) {
 }
 
 func TestWhatASecretIs(t *testing.T) {
-	for text, want := range map[string]string{
+	for text, want := range map[string]string{ //nolint:gosec // made up
 		hushed:                       hushed,
 		"  " + hushed + "\n":         hushed,
 		`{"token":"` + hushed + `"}`: hushed,

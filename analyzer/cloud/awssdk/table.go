@@ -185,13 +185,13 @@ func successor(prefix string) (after string, ok bool) {
 	for prefix != "" {
 		r, size := utf8.DecodeLastRuneInString(prefix)
 		prefix = prefix[:len(prefix)-size]
-		switch {
-		case r == utf8.MaxRune:
-			continue
-		case r == 0xD7FF: // the surrogates that follow are no text
+		switch r {
+		case utf8.MaxRune: // has none after it: the one before it counts on
+		case 0xD7FF: // the surrogates that follow are no text
 			return prefix + "\uE000", true
+		default:
+			return prefix + string(r+1), true
 		}
-		return prefix + string(r+1), true
 	}
 	return "", false
 }

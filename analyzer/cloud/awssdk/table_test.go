@@ -138,8 +138,8 @@ func TestATransactionHasOneTokenForAllItsTries(t *testing.T) {
 }
 
 func TestAConditionThatDoesNotHoldIsAConflict(t *testing.T) {
-	one := []cloud.Write{{Item: item("a", 1, ""), Test: cloud.IfAbsent}}
-	two := append(one, cloud.Write{Item: item("b", 1, ""), Test: cloud.IfAbsent})
+	two := []cloud.Write{{Item: item("a", 1, ""), Test: cloud.IfAbsent}, {Item: item("b", 1, ""), Test: cloud.IfAbsent}}
+	one := two[:1]
 	for name, c := range map[string]struct {
 		writes  []cloud.Write
 		replies []reply
@@ -162,8 +162,8 @@ func TestAConditionThatDoesNotHoldIsAConflict(t *testing.T) {
 }
 
 func TestWhatStandsInTheWayForAMomentIsTriedAgain(t *testing.T) {
-	one := []cloud.Write{{Item: item("a", 1, ""), Test: cloud.IfAbsent}}
-	two := append(one, cloud.Write{Item: item("b", 1, "")})
+	two := []cloud.Write{{Item: item("a", 1, ""), Test: cloud.IfAbsent}, {Item: item("b", 1, "")}}
+	one := two[:1]
 	for name, c := range map[string]struct {
 		writes []cloud.Write
 		reply  reply

@@ -64,11 +64,15 @@ func TestWhatATrailDoesNotSee(t *testing.T) {
 		"data events":                     {classic(trails.Selector{ReadWrite: "All"}), []string{data}},
 		"KMS excluded":                    {classic(trails.Selector{Management: true, Excluded: without}), []string{nothing + excluded}},
 		"KMS excluded, written otherwise": {classic(trails.Selector{Management: true, Excluded: []string{" KMS.amazonaws.com"}}), []string{nothing + excluded}},
-		"reads without KMS, and writes": {classic(
-			trails.Selector{ReadWrite: "ReadOnly", Management: true, Excluded: without}, trails.Selector{ReadWrite: "WriteOnly", Management: true}),
-			[]string{noReads + excluded}},
-		"writes only, without KMS": {classic(trails.Selector{ReadWrite: "WriteOnly", Management: true, Excluded: without}),
-			[]string{noReads + "no selector takes reads.", noWrites + excluded}},
+		"reads without KMS, and writes": {
+			classic(
+				trails.Selector{ReadWrite: "ReadOnly", Management: true, Excluded: without}, trails.Selector{ReadWrite: "WriteOnly", Management: true}),
+			[]string{noReads + excluded},
+		},
+		"writes only, without KMS": {
+			classic(trails.Selector{ReadWrite: "WriteOnly", Management: true, Excluded: without}),
+			[]string{noReads + "no selector takes reads.", noWrites + excluded},
+		},
 
 		"advanced: all":             {advanced(), nil},
 		"advanced: all, as said":    {advanced(is("eventSource", "kms.amazonaws.com")), nil},
@@ -76,52 +80,88 @@ func TestWhatATrailDoesNotSee(t *testing.T) {
 		"advanced: begins with":     {advanced(trails.Field{Field: "eventSource", StartsWith: []string{"km", "s3"}}), nil},
 		"advanced: another is not":  {advanced(not("eventSource", "rdsdata.amazonaws.com")), nil},
 		"advanced: reads and writes apart": {trails.Trail{Logging: true, Advanced: []trails.AdvancedSelector{
-			management(is("readOnly", "true")), management(is("readOnly", "false"))}}, nil},
+			management(is("readOnly", "true")), management(is("readOnly", "false")),
+		}}, nil},
 		"advanced: some, and all": {trails.Trail{Logging: true, Advanced: []trails.AdvancedSelector{
-			management(is("eventName", "Decrypt")), management()}}, nil},
+			management(is("eventName", "Decrypt")), management(),
+		}}, nil},
 
-		"advanced: KMS is not": {advanced(not("eventSource", "kms.amazonaws.com")),
-			[]string{nothing + "an advanced selector takes events only where eventSource is not \"kms.amazonaws.com\"."}},
-		"advanced: others than KMS": {advanced(is("eventSource", "s3.amazonaws.com", "iam.amazonaws.com")),
-			[]string{nothing + "an advanced selector takes events only where eventSource is \"s3.amazonaws.com\" or \"iam.amazonaws.com\"."}},
-		"advanced: does not begin with": {advanced(trails.Field{Field: "eventSource", NotStartsWith: []string{"kms."}}),
-			[]string{nothing + "an advanced selector takes events only where eventSource does not begin with \"kms.\"."}},
-		"advanced: ends otherwise": {advanced(trails.Field{Field: "eventSource", EndsWith: []string{".aws"}, NotEndsWith: []string{".com"}}),
-			[]string{nothing + "an advanced selector takes events only where eventSource ends with \".aws\" and does not end with \".com\"."}},
-		"advanced: both, which contradict": {advanced(trails.Field{Field: "eventSource", Equals: []string{"kms.amazonaws.com"}, NotEquals: []string{"kms.amazonaws.com"}}),
-			[]string{nothing + "an advanced selector takes events only where eventSource is \"kms.amazonaws.com\" and is not \"kms.amazonaws.com\"."}},
+		"advanced: KMS is not": {
+			advanced(not("eventSource", "kms.amazonaws.com")),
+			[]string{nothing + "an advanced selector takes events only where eventSource is not \"kms.amazonaws.com\"."},
+		},
+		"advanced: others than KMS": {
+			advanced(is("eventSource", "s3.amazonaws.com", "iam.amazonaws.com")),
+			[]string{nothing + "an advanced selector takes events only where eventSource is \"s3.amazonaws.com\" or \"iam.amazonaws.com\"."},
+		},
+		"advanced: does not begin with": {
+			advanced(trails.Field{Field: "eventSource", NotStartsWith: []string{"kms."}}),
+			[]string{nothing + "an advanced selector takes events only where eventSource does not begin with \"kms.\"."},
+		},
+		"advanced: ends otherwise": {
+			advanced(trails.Field{Field: "eventSource", EndsWith: []string{".aws"}, NotEndsWith: []string{".com"}}),
+			[]string{nothing + "an advanced selector takes events only where eventSource ends with \".aws\" and does not end with \".com\"."},
+		},
+		"advanced: both, which contradict": {
+			advanced(trails.Field{Field: "eventSource", Equals: []string{"kms.amazonaws.com"}, NotEquals: []string{"kms.amazonaws.com"}}),
+			[]string{nothing + "an advanced selector takes events only where eventSource is \"kms.amazonaws.com\" and is not \"kms.amazonaws.com\"."},
+		},
 		"advanced: writes only": {advanced(is("readOnly", "false")), []string{noReads + "no selector takes reads."}},
 		"advanced: reads only":  {advanced(is("readOnly", "true")), []string{noWrites + "no selector takes writes."}},
-		"advanced: readOnly twice, which contradicts": {advanced(is("readOnly", "true"), is("readOnly", "false")),
-			[]string{noReads + "no selector takes reads.", noWrites + "no selector takes writes."}},
-		"advanced: no reads of KMS": {trails.Trail{Logging: true, Advanced: []trails.AdvancedSelector{
-			management(is("readOnly", "true"), not("eventSource", "kms.amazonaws.com")), management(is("readOnly", "false"))}},
-			[]string{noReads + "an advanced selector takes events only where eventSource is not \"kms.amazonaws.com\"."}},
-		"advanced: two ways to leave it out": {trails.Trail{Logging: true, Advanced: []trails.AdvancedSelector{
-			management(not("eventSource", "kms.amazonaws.com")), management(is("eventSource", "s3.amazonaws.com")), management(is("eventSource", "s3.amazonaws.com"))}},
+		"advanced: readOnly twice, which contradicts": {
+			advanced(is("readOnly", "true"), is("readOnly", "false")),
+			[]string{noReads + "no selector takes reads.", noWrites + "no selector takes writes."},
+		},
+		"advanced: no reads of KMS": {
+			trails.Trail{Logging: true, Advanced: []trails.AdvancedSelector{
+				management(is("readOnly", "true"), not("eventSource", "kms.amazonaws.com")), management(is("readOnly", "false")),
+			}},
+			[]string{noReads + "an advanced selector takes events only where eventSource is not \"kms.amazonaws.com\"."},
+		},
+		"advanced: two ways to leave it out": {
+			trails.Trail{Logging: true, Advanced: []trails.AdvancedSelector{
+				management(not("eventSource", "kms.amazonaws.com")), management(is("eventSource", "s3.amazonaws.com")), management(is("eventSource", "s3.amazonaws.com")),
+			}},
 			[]string{nothing + "an advanced selector takes events only where eventSource is \"s3.amazonaws.com\", " +
-				"and an advanced selector takes events only where eventSource is not \"kms.amazonaws.com\"."}},
+				"and an advanced selector takes events only where eventSource is not \"kms.amazonaws.com\"."},
+		},
 		"advanced: data events": {trails.Trail{Logging: true, Advanced: []trails.AdvancedSelector{
-			{Fields: []trails.Field{is("eventCategory", "Data"), is("resources.type", "AWS::S3::Object")}}}}, []string{data}},
+			{Fields: []trails.Field{is("eventCategory", "Data"), is("resources.type", "AWS::S3::Object")}},
+		}}, []string{data}},
 		"advanced: no category": {trails.Trail{Logging: true, Advanced: []trails.AdvancedSelector{
-			{Fields: []trails.Field{is("readOnly", "true")}}}}, []string{data}},
+			{Fields: []trails.Field{is("readOnly", "true")}},
+		}}, []string{data}},
 		"advanced: calls through VPC endpoints": {trails.Trail{Logging: true, Advanced: []trails.AdvancedSelector{
-			{Fields: []trails.Field{is("eventCategory", "NetworkActivity"), is("eventSource", "kms.amazonaws.com")}}}}, []string{data}},
+			{Fields: []trails.Field{is("eventCategory", "NetworkActivity"), is("eventSource", "kms.amazonaws.com")}},
+		}}, []string{data}},
 
 		"advanced: some names": {advanced(not("eventName", "Decrypt", "Encrypt")), []string{some + "eventName is not \"Decrypt\" or \"Encrypt\"."}},
-		"advanced: some reads": {trails.Trail{Logging: true, Advanced: []trails.AdvancedSelector{
-			management(is("readOnly", "true"), is("eventName", "Decrypt")), management(is("readOnly", "false"))}},
-			[]string{someRead + "eventName is \"Decrypt\"."}},
-		"advanced: some and some": {advanced(is("eventType", "AwsApiCall"), is("sessionCredentialFromConsole", "true")),
-			[]string{some + "eventType is \"AwsApiCall\" and sessionCredentialFromConsole is \"true\"."}},
-		"advanced: some or some": {trails.Trail{Logging: true, Advanced: []trails.AdvancedSelector{
-			management(is("eventName", "Encrypt")), management(is("eventName", "Decrypt")), management(is("eventName", "Decrypt"))}},
-			[]string{some + "eventName is \"Decrypt\", or where eventName is \"Encrypt\"."}},
-		"advanced: some is better than none": {trails.Trail{Logging: true, Advanced: []trails.AdvancedSelector{
-			management(not("eventSource", "kms.amazonaws.com")), management(is("eventName", "Decrypt"))}},
-			[]string{some + "eventName is \"Decrypt\"."}},
-		"advanced: a long list": {advanced(not("userIdentity.arn", "a", "b", "c", "d", "e", "f", "g")),
-			[]string{some + "userIdentity.arn is not \"a\" or \"b\" or \"c\" or \"d\" or \"e\" or one of 2 others."}},
+		"advanced: some reads": {
+			trails.Trail{Logging: true, Advanced: []trails.AdvancedSelector{
+				management(is("readOnly", "true"), is("eventName", "Decrypt")), management(is("readOnly", "false")),
+			}},
+			[]string{someRead + "eventName is \"Decrypt\"."},
+		},
+		"advanced: some and some": {
+			advanced(is("eventType", "AwsApiCall"), is("sessionCredentialFromConsole", "true")),
+			[]string{some + "eventType is \"AwsApiCall\" and sessionCredentialFromConsole is \"true\"."},
+		},
+		"advanced: some or some": {
+			trails.Trail{Logging: true, Advanced: []trails.AdvancedSelector{
+				management(is("eventName", "Encrypt")), management(is("eventName", "Decrypt")), management(is("eventName", "Decrypt")),
+			}},
+			[]string{some + "eventName is \"Decrypt\", or where eventName is \"Encrypt\"."},
+		},
+		"advanced: some is better than none": {
+			trails.Trail{Logging: true, Advanced: []trails.AdvancedSelector{
+				management(not("eventSource", "kms.amazonaws.com")), management(is("eventName", "Decrypt")),
+			}},
+			[]string{some + "eventName is \"Decrypt\"."},
+		},
+		"advanced: a long list": {
+			advanced(not("userIdentity.arn", "a", "b", "c", "d", "e", "f", "g")),
+			[]string{some + "userIdentity.arn is not \"a\" or \"b\" or \"c\" or \"d\" or \"e\" or one of 2 others."},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.Equal(t, c.want, trails.Blind(c.trail))

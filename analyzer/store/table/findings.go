@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,7 +37,7 @@ type incoming struct {
 // is read in bulk and not written. The error wraps ErrFenced when a process with
 // a higher fence has written one of the findings.
 func (s *Store) SaveFindings(ctx context.Context, findings []analyzer.Finding) ([]analyzer.Change, error) {
-	all, err := prepare(findings)
+	all, err := s.prepare(findings)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +52,7 @@ func (s *Store) SaveFindings(ctx context.Context, findings []analyzer.Finding) (
 	return changes, nil
 }
 
-func prepare(findings []analyzer.Finding) ([]*incoming, error) {
+func (s *Store) prepare(findings []analyzer.Finding) ([]*incoming, error) {
 	all := make([]*incoming, len(findings))
 	for i, f := range findings {
 		if err := cmp.Or(checkName("detection", f.Detection), checkName("id", f.ID)); err != nil {
@@ -63,14 +65,23 @@ func prepare(findings []analyzer.Finding) ([]*incoming, error) {
 		}
 		all[i] = &incoming{
 			Finding: f, at: i, group: f.Group(), json: text,
-			key: findingKey(&f), ref: refKey(f.Group(), &f),
+			key: s.findingKey(&f), ref: refKey(f.Group(), &f),
 		}
 	}
 	return all, nil
 }
 
-func findingKey(f *analyzer.Finding) cloud.Key {
-	return cloud.Key{Partition: partitionDetection + f.Detection, Sort: byTime(f.WindowStart, f.ID)}
+func (s *Store) findingKey(f *analyzer.Finding) cloud.Key {
+	return cloud.Key{Partition: s.partition(f.Detection), Sort: byTime(f.WindowStart, f.ID)}
+}
+
+// partition is where this shard's findings of a detection lie. What one shard
+// does not find again it withdraws, and must not see what others found.
+func (s *Store) partition(detection string) string {
+	if s.o.Shard == "" {
+		return partitionDetection + detection
+	}
+	return partitionDetection + detection + "#" + s.o.Shard
 }
 
 func pointerKey(id string) cloud.Key {
@@ -293,7 +304,7 @@ const refBytes = 2000
 func (s *Store) commit(ctx context.Context, t transaction) error {
 	var conflict error
 	for range tries {
-		marks, err := s.readMarks(ctx, t)
+		marks, err := s.readMarks(ctx, slices.Sorted(maps.Keys(t.touched())))
 		if err != nil {
 			return err
 		}
@@ -312,19 +323,37 @@ func (s *Store) commit(ctx context.Context, t transaction) error {
 	return conflict
 }
 
-// readMarks returns the marks that the groups of a transaction have.
-func (s *Store) readMarks(ctx context.Context, t transaction) (map[string]int64, error) {
+// mark says that a group changed from a time on. Each write of it has a number
+// that no other has: whoever clears a mark clears what it has read, and not what
+// another writer set meanwhile, who may die before it heeds its own.
+type mark struct {
+	number int64
+	from   int64 // milliseconds since 1970, rounded down
+}
+
+func readMark(item cloud.Item) (m mark, err error) {
+	m.number = item.Number
+	if m.from, err = strconv.ParseInt(string(item.Body), 10, 64); err != nil {
+		return m, fmt.Errorf("read the mark of group %s from the table: %w", item.Sort, err)
+	}
+	return m, nil
+}
+
+// readMarks returns the marks that groups have.
+func (s *Store) readMarks(ctx context.Context, groups []string) (map[string]mark, error) {
 	var keys []cloud.Key
-	for _, group := range slices.Sorted(maps.Keys(t.touched())) {
+	for _, group := range groups {
 		keys = append(keys, markKey(group))
 	}
 	items, err := s.table.GetMany(ctx, keys)
 	if err != nil {
 		return nil, fmt.Errorf("read the marks of groups: %w", err)
 	}
-	marks := make(map[string]int64, len(items))
+	marks := make(map[string]mark, len(items))
 	for _, item := range items {
-		marks[item.Sort] = item.Number
+		if marks[item.Sort], err = readMark(item); err != nil {
+			return nil, err
+		}
 	}
 	return marks, nil
 }
@@ -348,7 +377,7 @@ func (t transaction) touched() map[string]int64 {
 }
 
 // writes returns what a transaction writes, given the marks that groups have.
-func (s *Store) writes(t transaction, marks map[string]int64) (writes []cloud.Write, err error) {
+func (s *Store) writes(t transaction, marks map[string]mark) (writes []cloud.Write, err error) {
 	for _, in := range t {
 		w, err := s.findingWrites(in)
 		if err != nil {
@@ -358,12 +387,12 @@ func (s *Store) writes(t transaction, marks map[string]int64) (writes []cloud.Wr
 	}
 	touched := t.touched()
 	for _, group := range slices.Sorted(maps.Keys(touched)) {
-		w := cloud.Write{Item: cloud.Item{Key: markKey(group), Number: touched[group]}, Test: cloud.IfGreater, Than: touched[group]}
-		// An earlier mark stays, and must still be there when the findings are:
-		// it may be cleared at any time.
-		if have, ok := marks[group]; ok && have <= w.Number {
-			w.Number, w.Test, w.Than = have, cloud.IfNumber, have
+		from := touched[group]
+		w := cloud.Write{Item: cloud.Item{Key: markKey(group), Number: rand.Int64()}, Test: cloud.IfAbsent} //nolint:gosec // a name, not a secret
+		if have, ok := marks[group]; ok {
+			from, w.Test, w.Than = min(from, have.from), cloud.IfNumber, have.number
 		}
+		w.Body = strconv.AppendInt(nil, from, 10)
 		writes = append(writes, w)
 	}
 	return writes, nil
@@ -499,7 +528,7 @@ func (s *Store) FindingIDs(ctx context.Context, detection string, from time.Time
 }
 
 func (s *Store) findings(ctx context.Context, detection string, from time.Time) ([]cloud.Item, error) {
-	items, err := s.table.Query(ctx, partitionDetection+detection, "", sortable(from))
+	items, err := s.table.Query(ctx, s.partition(detection), "", sortable(from))
 	if err != nil {
 		return nil, fmt.Errorf("read the findings of %s: %w", detection, err)
 	}
@@ -528,21 +557,73 @@ func (s *Store) TouchedGroups(ctx context.Context) (groups []analyzer.TouchedGro
 	if err != nil {
 		return nil, fmt.Errorf("read the touched groups: %w", err)
 	}
+	read := make(map[string]int64, len(items))
 	for _, item := range items {
-		groups = append(groups, analyzer.TouchedGroup{Group: item.Sort, From: time.UnixMilli(item.Number).UTC()})
+		m, err := readMark(item)
+		if err != nil {
+			return nil, err
+		}
+		read[item.Sort] = m.number
+		groups = append(groups, analyzer.TouchedGroup{Group: item.Sort, From: time.UnixMilli(m.from).UTC()})
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.marks = read
 	return groups, nil
 }
 
-// ClearTouched implements analyzer.FindingStore.
+// ClearTouched implements analyzer.FindingStore. A mark goes only if it is the
+// one that TouchedGroups gave last: one that was set anew stays for the next.
 func (s *Store) ClearTouched(ctx context.Context, groups []string) error {
-	var writes []cloud.Write
-	for _, group := range slices.Compact(slices.Sorted(slices.Values(groups))) {
-		writes = append(writes, cloud.Write{Item: cloud.Item{Key: markKey(group)}, Delete: true})
+	writes, err := s.clearing(ctx, slices.Compact(slices.Sorted(slices.Values(groups))))
+	if err != nil {
+		return err
 	}
 	for part := range slices.Chunk(writes, cloud.MaxTransaction) {
-		if err := s.table.Write(ctx, part...); err != nil {
+		err := s.table.Write(ctx, part...)
+		if errors.Is(err, analyzer.ErrConflict) {
+			err = s.clearEach(ctx, part)
+		}
+		if err != nil {
 			return fmt.Errorf("clear the marks of %d groups: %w", len(groups), err)
+		}
+	}
+	return nil
+}
+
+// clearing returns what clears the marks of groups as they were read.
+func (s *Store) clearing(ctx context.Context, groups []string) (writes []cloud.Write, err error) {
+	s.mu.Lock()
+	numbers := maps.Clone(s.marks)
+	s.mu.Unlock()
+	var unread []string
+	for _, group := range groups {
+		if _, ok := numbers[group]; !ok {
+			unread = append(unread, group)
+		}
+	}
+	marks, err := s.readMarks(ctx, unread)
+	if err != nil {
+		return nil, err
+	}
+	for _, group := range groups {
+		number, ok := numbers[group]
+		if m, now := marks[group]; now {
+			number, ok = m.number, true
+		}
+		if ok {
+			writes = append(writes, cloud.Write{Item: cloud.Item{Key: markKey(group)}, Delete: true, Test: cloud.IfNumber, Than: number})
+		}
+	}
+	return writes, nil
+}
+
+// clearEach clears marks one by one. One that is another by now, or gone, is
+// left as it is.
+func (s *Store) clearEach(ctx context.Context, writes []cloud.Write) error {
+	for _, w := range writes {
+		if err := s.table.Write(ctx, w); err != nil && !errors.Is(err, analyzer.ErrConflict) {
+			return err
 		}
 	}
 	return nil

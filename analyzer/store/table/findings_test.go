@@ -3,6 +3,7 @@ package table_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"strings"
 	"sync"
@@ -241,7 +242,7 @@ func TestAMarkThatAlwaysChangesFailsInTheEnd(t *testing.T) {
 	db := cloudtest.NewTable(cloudtest.TableOptions{})
 	restless := db.With(cloudtest.Hooks{Before: func(op string) error {
 		if op == "dynamodb.Write" {
-			mark := cloud.Item{Key: cloud.Key{Partition: "TOUCHED", Sort: groupOf(at(0))}, Number: at(0).WindowStart.UnixMilli()}
+			mark := cloud.Item{Key: cloud.Key{Partition: "TOUCHED", Sort: groupOf(at(0))}, Number: rand.Int64(), Body: []byte("0")}
 			_, err := db.Get(t.Context(), mark.Key)
 			return db.Write(t.Context(), cloud.Write{Item: mark, Delete: err == nil})
 		}
@@ -250,6 +251,45 @@ func TestAMarkThatAlwaysChangesFailsInTheEnd(t *testing.T) {
 	_, err := table.New(restless, options(1)).SaveFindings(t.Context(), []analyzer.Finding{at(0)})
 	require.ErrorIs(t, err, analyzer.ErrConflict)
 	require.NotErrorIs(t, err, table.ErrFenced)
+}
+
+func TestAMarkThatIsSetMeanwhileStays(t *testing.T) {
+	db := cloudtest.NewTable(cloudtest.TableOptions{})
+	slow, quick := table.New(db, options(1)), table.New(db, options(1))
+	save(t, slow, at(0))
+	touched, err := slow.TouchedGroups(t.Context())
+	require.NoError(t, err)
+	require.Len(t, touched, 1)
+	// Another process saves a finding of the group, and dies before it heeds its mark.
+	save(t, quick, at(1))
+	require.Equal(t, groupOf(at(0)), groupOf(at(1)))
+	require.NoError(t, slow.ClearTouched(t.Context(), []string{groupOf(at(0))}))
+	touched, err = slow.TouchedGroups(t.Context())
+	require.NoError(t, err)
+	require.Len(t, touched, 1, "what the other saved is not in the alerts yet")
+	require.NoError(t, slow.ClearTouched(t.Context(), []string{groupOf(at(0))}))
+	touched, err = slow.TouchedGroups(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, touched)
+}
+
+func TestShardsDoNotSeeWhatOthersFound(t *testing.T) {
+	db := cloudtest.NewTable(cloudtest.TableOptions{})
+	one, two := options(1), options(1)
+	one.Shard, two.Shard = "1", "2"
+	a, b := table.New(db, one), table.New(db, two)
+	save(t, a, at(0))
+	save(t, b, at(1))
+	for s, want := range map[*table.Store]analyzer.Finding{a: at(0), b: at(1)} {
+		ids, err := s.FindingIDs(t.Context(), detection, time.Time{})
+		require.NoError(t, err)
+		require.Equal(t, []string{want.ID}, ids)
+		refs, err := s.GroupFindings(t.Context(), groupOf(at(0)), time.Time{})
+		require.NoError(t, err)
+		require.Len(t, refs, 2, "alerts are folded from the findings of all")
+		_, err = s.Finding(t.Context(), at(1).ID)
+		require.NoError(t, err)
+	}
 }
 
 func TestAProcessThatLostItsLeaseCannotOverwrite(t *testing.T) {

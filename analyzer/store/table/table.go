@@ -11,7 +11,7 @@
 //	D#DETECTION    WINDOW#FINDING         fence          finding as JSON
 //	F#FINDING      @                      fence          partition and sort key of the above
 //	G#GROUP        F#WINDOW#FINDING       fence          finding reference as JSON
-//	TOUCHED        GROUP                  window start   -
+//	TOUCHED        GROUP                  random         window start
 //	ALERT          ALERT                  version        see encode
 //	ALERT#ALERT    PART                   version        what did not fit
 //	G#GROUP        A#ALERT                -              -
@@ -90,6 +90,10 @@ const tries = 5
 type Options struct {
 	// Fence is the epoch of the lease under which findings are written.
 	Fence int64
+	// Shard keeps the findings of several analyses apart that share one table,
+	// and so their alerts; empty for one that is alone. Their ids must differ,
+	// too (see pipeline.Analysis.Shard).
+	Shard string
 	// Now is the clock; nil means the real one.
 	Now func() time.Time
 	// Keep is how long findings and alerts are kept after their last event, and
@@ -116,6 +120,8 @@ type Store struct {
 	// told are the versions of alerts that the table has told this store to be
 	// written; see landed.
 	told map[string]int64
+	// marks are the numbers of the marks that TouchedGroups gave last.
+	marks map[string]int64
 }
 
 var _ analyzer.Store = (*Store)(nil)

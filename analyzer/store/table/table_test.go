@@ -137,7 +137,7 @@ func TestFaultsOfTheTableAreReturnedWithWhatWasDone(t *testing.T) {
 		{"Query", func(s *table.Store) error { _, err := s.FindingIDs(ctx, detection, day); return err }, detection},
 		{"Query", func(s *table.Store) error { _, err := s.GroupFindings(ctx, "g-one", day); return err }, "g-one"},
 		{"Query", func(s *table.Store) error { _, err := s.TouchedGroups(ctx); return err }, "touched groups"},
-		{"Write", func(s *table.Store) error { return s.ClearTouched(ctx, []string{"g"}) }, "clear the marks"},
+		{"Write", func(s *table.Store) error { return s.ClearTouched(ctx, []string{groupOf(at(0))}) }, "clear the marks"},
 		{"Get", func(s *table.Store) error { _, err := s.Alert(ctx, "a-one"); return err }, "a-one"},
 		{"Query", func(s *table.Store) error { _, err := s.Alerts(ctx, day); return err }, "read the alerts"},
 		{"Query", func(s *table.Store) error { _, err := s.GroupAlerts(ctx, "g-one"); return err }, "g-one"},
