@@ -18,9 +18,9 @@ import (
 	"github.com/keytrail/keytrail/analyzer/alert"
 	"github.com/keytrail/keytrail/analyzer/slack"
 	"github.com/keytrail/keytrail/analyzer/slack/slacktest"
-	"github.com/keytrail/keytrail/analyzer/store"
 	"github.com/keytrail/keytrail/analyzer/store/memstore"
 	"github.com/keytrail/keytrail/analyzer/store/storetest"
+	"github.com/keytrail/keytrail/analyzer/store/typed"
 )
 
 // errKilled ends a run as the end of its process would.
@@ -70,7 +70,7 @@ func newOffice(t *testing.T, w *world) *office {
 func (o *office) deliver(killBefore, killAfter int) error {
 	bot, err := slack.NewBot(slack.Options{
 		Token: slacktest.Token, BaseURL: o.server.URL, Clock: o.clock, Settings: analyzer.SlackSettings{Channel: "C0SECURITY"},
-		Ledger: store.Typed[slack.Posted]{Values: o.w.store, Space: "slack"},
+		Ledger: typed.Space[slack.Posted]{Values: o.w.store, Name: "slack"},
 	})
 	if err != nil {
 		return err

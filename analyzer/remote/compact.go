@@ -195,7 +195,7 @@ func (w *compacting) folder(ctx context.Context, f *folder) error {
 
 // small tells whether an object is to be merged with others.
 func (w *compacting) small(o analyzer.Object) bool {
-	return o.Bytes <= w.SmallBytes && !w.isMerged(o.Path)
+	return o.Bytes <= w.SmallBytes && !w.busy[o.Path] && !w.isMerged(o.Path)
 }
 
 // replace puts a merged object in the place of its sources.

@@ -7,9 +7,6 @@ import (
 	"os"
 	"strconv"
 	"time"
-
-	"github.com/keytrail/keytrail/analyzer"
-	"github.com/keytrail/keytrail/analyzer/remote"
 )
 
 // runtimeAPI is the variable by which Lambda tells a function where it is.
@@ -31,14 +28,6 @@ func Main(start func(context.Context, *Environment, *slog.Logger, *Metrics) (run
 		os.Exit(1)
 	}
 	run()
-}
-
-// SettingsOf returns what handlers ask for the settings.
-func SettingsOf(s *remote.Settings) func(context.Context) (*analyzer.Settings, error) {
-	return func(ctx context.Context) (*analyzer.Settings, error) {
-		v, _, err := s.Load(ctx)
-		return v, err
-	}
 }
 
 // Size is how the analyze function parts its memory and disk.

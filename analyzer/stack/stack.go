@@ -15,17 +15,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/keytrail/keytrail/analyzer"
-	"github.com/keytrail/keytrail/analyzer/catalog"
 	"github.com/keytrail/keytrail/analyzer/cloud/emf"
-	"github.com/keytrail/keytrail/analyzer/settings"
-	"github.com/keytrail/keytrail/fixtures"
-	"github.com/keytrail/keytrail/queries"
 )
-
-// SettingsKey is where the lake bucket has the settings unless
-// KEYTRAIL_SETTINGS says otherwise.
-const SettingsKey = "settings/keytrail.yaml"
 
 // Variables of the environment.
 const (
@@ -80,25 +71,6 @@ func join(names []string) (s string) {
 		s += n
 	}
 	return s
-}
-
-// Catalog reads the detections that the functions carry. It is read once a
-// process.
-var Catalog = sync.OnceValues(func() (*catalog.Catalog, error) {
-	c, err := catalog.Load(queries.Files, catalog.Options{Cases: fixtures.Cases})
-	if err != nil {
-		return nil, fmt.Errorf("the built-in detections are not valid:\n%w", err)
-	}
-	return c, nil
-})
-
-// ParseSettings reads settings as the functions and `keytrail config check` do.
-func ParseSettings(name string, text []byte) (*analyzer.Settings, error) {
-	c, err := Catalog()
-	if err != nil {
-		return nil, err
-	}
-	return settings.Parse(name, text, settings.WithDetections(c.Detections()))
 }
 
 // Metrics gives metrics to CloudWatch as lines of a function's log

@@ -17,6 +17,7 @@ import (
 	"github.com/keytrail/keytrail/analyzer"
 	"github.com/keytrail/keytrail/analyzer/store"
 	"github.com/keytrail/keytrail/analyzer/store/storetest"
+	"github.com/keytrail/keytrail/analyzer/store/typed"
 )
 
 var day = time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
@@ -90,7 +91,7 @@ func TestAFileOfANewerFormatIsRefused(t *testing.T) {
 func TestTypedValues(t *testing.T) {
 	type posted struct{ TS string }
 	s := open(t, filepath.Join(t.TempDir(), "state.db"))
-	ledger := store.Typed[posted]{Values: s, Space: "slack"}
+	ledger := typed.Space[posted]{Values: s, Name: "slack"}
 	got, err := ledger.Get(t.Context(), "a-one")
 	require.NoError(t, err)
 	require.Zero(t, got)

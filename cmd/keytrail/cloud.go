@@ -12,6 +12,7 @@ import (
 	"github.com/keytrail/keytrail/analyzer/cloud"
 	"github.com/keytrail/keytrail/analyzer/cloud/awssdk"
 	"github.com/keytrail/keytrail/analyzer/stack"
+	"github.com/keytrail/keytrail/analyzer/stack/config"
 )
 
 // The verbs that work on a deployed stack are told where it is by flags, or by
@@ -63,4 +64,4 @@ func pushSettings(ctx context.Context, bucket cloud.Bucket, key string, text []b
 	return nil
 }
 
-func (a *app) settingsKey() string { return cmp.Or(a.env(stack.EnvSettings), stack.SettingsKey) }
+func (a *app) settingsKey() string { return cmp.Or(a.env(stack.EnvSettings), config.SettingsKey) }

@@ -25,6 +25,7 @@ import (
 	"github.com/keytrail/keytrail/analyzer/settings"
 	"github.com/keytrail/keytrail/analyzer/slack"
 	"github.com/keytrail/keytrail/analyzer/store"
+	"github.com/keytrail/keytrail/analyzer/store/typed"
 )
 
 // runOptions are the flags of the verbs that work on logs and lakes.
@@ -410,7 +411,7 @@ func (w *work) send(ctx context.Context) error {
 	options := slack.Options{
 		Mentions: mentions,
 		Token:    slack.Secret(w.env("KEYTRAIL_SLACK_TOKEN")), WebhookURL: slack.Secret(w.env("KEYTRAIL_SLACK_WEBHOOK")),
-		Settings: w.settings.Slack, Ledger: store.Typed[slack.Posted]{Values: w.store, Space: "slack"},
+		Settings: w.settings.Slack, Ledger: typed.Space[slack.Posted]{Values: w.store, Name: "slack"},
 		BaseURL: w.env("KEYTRAIL_SLACK_API"),
 	}
 	var notifier slack.Notifier

@@ -16,6 +16,7 @@ import (
 	"github.com/keytrail/keytrail/analyzer/remote"
 	"github.com/keytrail/keytrail/analyzer/stack"
 	"github.com/keytrail/keytrail/analyzer/stack/analyze"
+	"github.com/keytrail/keytrail/analyzer/stack/config"
 )
 
 // lease is for how long a run is alone: longer than Lambda lets the function
@@ -29,7 +30,7 @@ func start(ctx context.Context, env *stack.Environment, log *slog.Logger, metric
 	if err := env.Check(); err != nil {
 		return nil, err
 	}
-	catalog, err := stack.Catalog()
+	catalog, err := config.Catalog()
 	if err != nil {
 		return nil, err
 	}
@@ -46,11 +47,11 @@ func start(ctx context.Context, env *stack.Environment, log *slog.Logger, metric
 	if err != nil {
 		return nil, err
 	}
-	settings := remote.Settings{Bucket: bucket, Key: env.Or(stack.EnvSettings, stack.SettingsKey), Parse: stack.ParseSettings}
+	settings := config.Of(bucket, env.Or(stack.EnvSettings, config.SettingsKey))
 	h := &analyze.Handler{
 		Lake: lake, Memory: remote.OpenMemory(remote.MemoryOptions{Bucket: bucket, Dir: filepath.Join(temp, "memory")}),
 		Table: awssdk.NewTable(clients.DynamoDB(), table), Queue: awssdk.NewQueue(clients.SQS(), queue),
-		Settings: stack.SettingsOf(&settings), Catalog: catalog,
+		Settings: settings, Catalog: catalog,
 		Temp: filepath.Join(temp, "duckdb"), MemoryLimit: size.DuckDB, Threads: size.Threads, SliceBytes: size.Slice,
 		Lease: lease, Reserve: 30 * time.Second, Now: time.Now, Log: log, Metrics: metrics,
 		Owner: func(ctx context.Context) string {

@@ -14,6 +14,7 @@ import (
 	"github.com/keytrail/keytrail/analyzer/cloud/awssdk"
 	"github.com/keytrail/keytrail/analyzer/remote"
 	"github.com/keytrail/keytrail/analyzer/stack"
+	"github.com/keytrail/keytrail/analyzer/stack/config"
 	"github.com/keytrail/keytrail/analyzer/stack/ingest"
 )
 
@@ -24,7 +25,7 @@ func start(ctx context.Context, env *stack.Environment, log *slog.Logger, metric
 	if err := env.Check(); err != nil {
 		return nil, err
 	}
-	catalog, err := stack.Catalog()
+	catalog, err := config.Catalog()
 	if err != nil {
 		return nil, err
 	}

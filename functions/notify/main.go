@@ -9,8 +9,8 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"github.com/keytrail/keytrail/analyzer/cloud/awssdk"
-	"github.com/keytrail/keytrail/analyzer/remote"
 	"github.com/keytrail/keytrail/analyzer/stack"
+	"github.com/keytrail/keytrail/analyzer/stack/config"
 	"github.com/keytrail/keytrail/analyzer/stack/notify"
 	"github.com/keytrail/keytrail/analyzer/store/table"
 )
@@ -23,7 +23,7 @@ func start(ctx context.Context, env *stack.Environment, log *slog.Logger, metric
 	if err := env.Check(); err != nil {
 		return nil, err
 	}
-	catalog, err := stack.Catalog()
+	catalog, err := config.Catalog()
 	if err != nil {
 		return nil, err
 	}
@@ -33,11 +33,9 @@ func start(ctx context.Context, env *stack.Environment, log *slog.Logger, metric
 	}
 	items := awssdk.NewTable(clients.DynamoDB(), name)
 	store := table.New(items, table.Options{Now: time.Now})
-	settings := remote.Settings{
-		Bucket: awssdk.NewBucket(clients.S3(), bucket), Key: env.Or(stack.EnvSettings, stack.SettingsKey), Parse: stack.ParseSettings,
-	}
+	settings := config.Of(awssdk.NewBucket(clients.S3(), bucket), env.Or(stack.EnvSettings, config.SettingsKey))
 	h := &notify.Handler{
-		Store: store, Queue: awssdk.NewQueue(clients.SQS(), queue), Settings: stack.SettingsOf(&settings), Catalog: catalog,
+		Store: store, Queue: awssdk.NewQueue(clients.SQS(), queue), Settings: settings, Catalog: catalog,
 		Slack: notify.FromSecret(notify.SecretOptions{
 			Secrets: awssdk.NewSecrets(clients), ARN: secret, Values: store,
 			Pace: notify.Pace{Table: items, Now: time.Now}, BaseURL: env.Get(stack.EnvSlackAPI), Log: log,

@@ -23,6 +23,7 @@ import (
 	"github.com/keytrail/keytrail/analyzer/lake"
 	"github.com/keytrail/keytrail/analyzer/remote"
 	"github.com/keytrail/keytrail/analyzer/stack"
+	"github.com/keytrail/keytrail/analyzer/stack/config"
 )
 
 const (
@@ -118,7 +119,7 @@ func newFixture(t *testing.T) *fixture {
 	}
 	l, err := remote.Open(remote.Options{Bucket: f.lake, Cache: t.TempDir(), Now: clock.Now})
 	require.NoError(t, err)
-	catalog, err := stack.Catalog()
+	catalog, err := config.Catalog()
 	require.NoError(t, err)
 	f.Handler = &Handler{
 		Lake: l, Buckets: func(string) cloud.Reader { return f.trail }, Events: catalog.Events(), Temp: t.TempDir(),

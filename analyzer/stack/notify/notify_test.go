@@ -20,6 +20,7 @@ import (
 	"github.com/keytrail/keytrail/analyzer/settings"
 	"github.com/keytrail/keytrail/analyzer/slack/slacktest"
 	"github.com/keytrail/keytrail/analyzer/stack"
+	"github.com/keytrail/keytrail/analyzer/stack/config"
 	"github.com/keytrail/keytrail/analyzer/store/storetest"
 	"github.com/keytrail/keytrail/analyzer/store/table"
 )
@@ -51,7 +52,7 @@ func newFixture(t *testing.T) *fixture {
 	f.slack = slacktest.New(now)
 	t.Cleanup(f.slack.Close)
 	f.slack.AddChannel(slacktest.Channel{ID: channel, Name: "security", Member: true})
-	catalog, err := stack.Catalog()
+	catalog, err := config.Catalog()
 	require.NoError(t, err)
 	s := settings.Default()
 	s.Slack.Channel = channel

@@ -11,8 +11,8 @@ import (
 	"github.com/keytrail/keytrail/analyzer"
 	"github.com/keytrail/keytrail/analyzer/cloud"
 	"github.com/keytrail/keytrail/analyzer/slack"
-	"github.com/keytrail/keytrail/analyzer/store"
 	"github.com/keytrail/keytrail/analyzer/store/table"
+	"github.com/keytrail/keytrail/analyzer/store/typed"
 )
 
 // SecretOptions say how to speak to Slack.
@@ -22,7 +22,7 @@ type SecretOptions struct {
 	ARN     string
 	Values  analyzer.ValueStore // for the ledger of what was posted
 	Pace    slack.Pacer
-	BaseURL string // of the Web API; empty means Slack's own
+	BaseURL string      // of the Web API; empty means Slack's own
 	Clock   slack.Clock // nil means the wall clock
 	Log     *slog.Logger
 }
@@ -41,7 +41,7 @@ func FromSecret(o SecretOptions) func(context.Context, *analyzer.Settings) (slac
 		}
 		options := slack.Options{
 			Settings: s.Slack, Mentions: mentions, Pace: o.Pace, BaseURL: o.BaseURL, Clock: o.Clock, Log: o.Log,
-			Ledger: store.Typed[slack.Posted]{Values: o.Values, Space: "slack"},
+			Ledger: typed.Space[slack.Posted]{Values: o.Values, Name: "slack"},
 		}
 		if strings.HasPrefix(secret, "https://") || strings.HasPrefix(secret, "http://") {
 			options.WebhookURL = slack.Secret(secret)

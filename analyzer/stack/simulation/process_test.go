@@ -23,8 +23,8 @@ import (
 	"github.com/keytrail/keytrail/analyzer/stack/analyze"
 	"github.com/keytrail/keytrail/analyzer/stack/ingest"
 	"github.com/keytrail/keytrail/analyzer/stack/notify"
-	"github.com/keytrail/keytrail/analyzer/store"
 	"github.com/keytrail/keytrail/analyzer/store/table"
+	"github.com/keytrail/keytrail/analyzer/store/typed"
 )
 
 // environment is what a function keeps between invocations: its process.
@@ -156,7 +156,7 @@ func (w *world) environment(function string) *environment {
 			Slack: func(_ context.Context, s *analyzer.Settings) (slack.Notifier, error) {
 				return slack.NewBot(slack.Options{
 					Token: slacktest.Token, BaseURL: w.slack.URL, Settings: s.Slack, Clock: w.clock, HTTP: &http.Client{Transport: e},
-					Ledger: store.Typed[slack.Posted]{Values: values, Space: "slack"},
+					Ledger: typed.Space[slack.Posted]{Values: values, Name: "slack"},
 					Pace:   notify.Pace{Table: tbl, Now: now, Sleep: w.clock.Sleep},
 				})
 			},

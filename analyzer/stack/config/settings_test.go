@@ -1,21 +1,29 @@
-package remote_test
+package config_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/keytrail/keytrail/analyzer"
+	"github.com/keytrail/keytrail/analyzer/cloud"
 	"github.com/keytrail/keytrail/analyzer/cloud/cloudtest"
-	"github.com/keytrail/keytrail/analyzer/remote"
 	"github.com/keytrail/keytrail/analyzer/settings"
+	"github.com/keytrail/keytrail/analyzer/stack/config"
 )
 
+func put(t *testing.T, b cloud.Bucket, key, text string) {
+	t.Helper()
+	_, err := b.Put(t.Context(), key, strings.NewReader(text), cloud.Condition{})
+	require.NoError(t, err)
+}
+
 func TestSettingsAreReadWhenTheyChange(t *testing.T) {
-	b := newBucket(cloudtest.NewClock(now))
+	b := cloudtest.NewBucket(cloudtest.BucketOptions{})
 	parsed := 0
-	s := remote.Settings{Bucket: b, Parse: func(key string, text []byte) (*analyzer.Settings, error) {
+	s := config.Settings{Bucket: b, Parse: func(key string, text []byte) (*analyzer.Settings, error) {
 		parsed++
 		return settings.Parse(key, text)
 	}}

@@ -1,4 +1,6 @@
-package remote
+// Package config reads what the functions are told: the detections that they
+// carry, and the settings in the lake bucket.
+package config
 
 import (
 	"context"
@@ -8,7 +10,11 @@ import (
 	"sync"
 
 	"github.com/keytrail/keytrail/analyzer"
+	"github.com/keytrail/keytrail/analyzer/catalog"
 	"github.com/keytrail/keytrail/analyzer/cloud"
+	"github.com/keytrail/keytrail/analyzer/settings"
+	"github.com/keytrail/keytrail/fixtures"
+	"github.com/keytrail/keytrail/queries"
 )
 
 // SettingsKey is where the settings are unless something else is said.
@@ -63,4 +69,32 @@ func (s *Settings) Load(ctx context.Context) (*analyzer.Settings, string, error)
 	}
 	s.current, s.etag = parsed, info.ETag
 	return parsed, info.ETag, nil
+}
+
+// Catalog reads the detections that the functions carry. It is read once a
+// process.
+var Catalog = sync.OnceValues(func() (*catalog.Catalog, error) {
+	c, err := catalog.Load(queries.Files, catalog.Options{Cases: fixtures.Cases})
+	if err != nil {
+		return nil, fmt.Errorf("the built-in detections are not valid:\n%w", err)
+	}
+	return c, nil
+})
+
+// Parse reads settings as the functions and `keytrail config check` do.
+func Parse(name string, text []byte) (*analyzer.Settings, error) {
+	c, err := Catalog()
+	if err != nil {
+		return nil, err
+	}
+	return settings.Parse(name, text, settings.WithDetections(c.Detections()))
+}
+
+// Of returns what handlers ask for the settings in a bucket.
+func Of(bucket cloud.Reader, key string) func(context.Context) (*analyzer.Settings, error) {
+	s := &Settings{Bucket: bucket, Key: key, Parse: Parse}
+	return func(ctx context.Context) (*analyzer.Settings, error) {
+		v, _, err := s.Load(ctx)
+		return v, err
+	}
 }
