@@ -59,6 +59,16 @@ func FindingID(detection string, entity []string, windowStart time.Time) string 
 	return "f-" + digest(append([]string{detection, windowStart.UTC().Format(time.RFC3339Nano)}, entity...)...)
 }
 
+// InShard returns the id of a finding as one shard of several finds it. Shards
+// find alike in what a call across accounts left in each: both are kept, in one
+// alert.
+func InShard(findingID, shard string) string {
+	if shard == "" {
+		return findingID
+	}
+	return "f-" + digest(findingID, shard)
+}
+
 // AlertID derives the id of an alert from its detection, its entity and the
 // start of the episode.
 func AlertID(detection string, entity []string, episode time.Time) string {

@@ -66,6 +66,9 @@ type Analysis struct {
 	// large they are together, also where that parts a day; 0 means no limit.
 	SliceObjects int
 	SliceBytes   int64
+	// Shard names this analysis when several share a store, each with a lake and
+	// a memory of its own; empty for one that is alone.
+	Shard string
 	// Stop, when set, is asked between slices. When it says true, the run ends
 	// there without an error: what is left waits for the next.
 	Stop func() bool
@@ -194,6 +197,10 @@ func (r *run) tick(ctx context.Context) (ticked, error) {
 	result, err := r.engine.Tick(ctx, r.memory, in)
 	if err != nil {
 		return ticked{}, err
+	}
+	for i := range result.Findings {
+		f := &result.Findings[i]
+		f.ID = analyzer.InShard(f.ID, r.Shard)
 	}
 	out, err := alert.Apply(ctx, r.Store, analyzer.TickResult{Findings: result.Findings, Rerun: result.Rerun}, alert.RulesOf(*r.Settings))
 	if err != nil {

@@ -130,7 +130,12 @@ func (m *Memory) sweep() error {
 
 // unpack writes the files of an archive into a folder: files with plain names
 // only, and of no more than limit bytes in all.
-func unpack(from io.Reader, folder string, limit int64) error {
+func unpack(from io.Reader, folder string, limit int64) (err error) {
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
 	in := tar.NewReader(from)
 	for n := 0; ; n++ {
 		h, err := in.Next()
@@ -146,14 +151,14 @@ func unpack(from io.Reader, folder string, limit int64) error {
 		if limit -= h.Size; limit < 0 || n >= maxFiles {
 			return errors.New("it is larger than memory may be")
 		}
-		if err := unpackFile(in, filepath.Join(folder, h.Name), h.Size); err != nil {
+		if err := unpackFile(in, root, h.Name, h.Size); err != nil {
 			return err
 		}
 	}
 }
 
-func unpackFile(from io.Reader, name string, size int64) error {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+func unpackFile(from io.Reader, root *os.Root, name string, size int64) error {
+	f, err := root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}

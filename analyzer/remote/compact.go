@@ -155,9 +155,6 @@ func (w *compacting) folder(ctx context.Context, f *folder) error {
 	}
 	changed := len(p.entries) < len(f.Settled)
 	for _, o := range others {
-		if w.busy[o.Path] {
-			continue
-		}
 		if w.small(o) {
 			small = append(small, o)
 		}

@@ -153,7 +153,7 @@ func query(t *testing.T, l *remote.Lake, objects []analyzer.Object, columns, res
 	db, err := sql.Open("duckdb", "")
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()
-	rows, err := db.QueryContext(t.Context(), "select "+columns+" from read_parquet(["+strings.Join(names, ", ")+"], hive_partitioning = false) "+rest)
+	rows, err := db.QueryContext(t.Context(), fmt.Sprintf("select %s from read_parquet([%s], hive_partitioning = false) %s", columns, strings.Join(names, ", "), rest))
 	require.NoError(t, err)
 	defer func() { require.NoError(t, rows.Close()) }()
 	count, err := rows.Columns()

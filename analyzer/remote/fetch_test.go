@@ -1,6 +1,8 @@
 package remote_test
 
 import (
+	"context"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/keytrail/keytrail/analyzer"
+	"github.com/keytrail/keytrail/analyzer/cloud"
 	"github.com/keytrail/keytrail/analyzer/cloud/cloudtest"
 	"github.com/keytrail/keytrail/analyzer/lake"
 	"github.com/keytrail/keytrail/analyzer/remote"
@@ -93,6 +96,29 @@ func TestFetchLeavesNoHalfObject(t *testing.T) {
 	body, err := os.ReadFile(filepath.Join(l.Root(), filepath.FromSlash(o.Path)))
 	require.NoError(t, err)
 	require.Equal(t, "0123456789", string(body))
+}
+
+// short is a bucket whose bodies end too early, without a word.
+type short struct{ cloud.Bucket }
+
+func (s short) Get(ctx context.Context, key, version, ifNoneMatch string) (io.ReadCloser, cloud.ObjectInfo, error) {
+	body, info, err := s.Bucket.Get(ctx, key, version, ifNoneMatch)
+	if err != nil {
+		return nil, info, err
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.LimitReader(body, info.Size-1), body}, info, nil
+}
+
+func TestFetchTakesNoBodyThatEndsTooEarly(t *testing.T) {
+	b := newBucket(cloudtest.NewClock(now))
+	o := analyzer.Object{Path: "control/day=2026-03-02/x.parquet", Bytes: 10}
+	put(t, b, o.Path, "0123456789")
+	l := open(t, short{b})
+	require.ErrorContains(t, l.Fetch(t.Context(), []analyzer.Object{o}), "9 of 10 bytes came")
+	require.Empty(t, cache(t, l))
 }
 
 func TestFetchSaysWhatIsMissing(t *testing.T) {

@@ -3,6 +3,7 @@ package remote_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -63,7 +64,7 @@ func TestAnalysedKilledAtAnyCallIsDoneAgain(t *testing.T) {
 		func(t *testing.T, b cloud.Bucket) error { return open(t, b).Analysed(t.Context(), first) }, check)
 
 	t.Run("all at once", func(t *testing.T) {
-		all := append(first, rest...)
+		all := slices.Concat(first, rest)
 		deaths(t, published,
 			func(t *testing.T, b cloud.Bucket) error { return open(t, b).Analysed(t.Context(), all) },
 			func(t *testing.T, b *cloudtest.Bucket) {

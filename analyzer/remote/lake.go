@@ -88,7 +88,7 @@ func (l *Lake) each(ctx context.Context, n int, do func(ctx context.Context, i i
 	for i := range n {
 		group.Go(func() error { return do(ctx, i) })
 	}
-	return group.Wait() //nolint:wrapcheck // what do returns says what it was about
+	return group.Wait()
 }
 
 // maxJSON is the longest marker, receipt or ledger that is read. A ledger of a

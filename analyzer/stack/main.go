@@ -68,3 +68,17 @@ func megabytes(env *Environment, name string, otherwise int64) (int64, error) {
 	}
 	return n, nil
 }
+
+// maxShards bounds what EnvShards may say; docs/scale.md tells when to use more
+// than one.
+const maxShards = 16
+
+// Shards returns in how many parts the lake is analysed.
+func Shards(env *Environment) (int, error) {
+	text := env.Or(EnvShards, "1")
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > maxShards {
+		return 0, fmt.Errorf("%s is %q, and must be a number from 1 to %d", EnvShards, text, maxShards)
+	}
+	return n, nil
+}

@@ -28,6 +28,7 @@ const (
 	EnvSlackSecret = "KEYTRAIL_SLACK_SECRET" //nolint:gosec // the name of a variable that holds an ARN
 	EnvSlackAPI    = "KEYTRAIL_SLACK_API"
 	EnvStack       = "KEYTRAIL_STACK"
+	EnvShards      = "KEYTRAIL_SHARDS"
 	EnvTrailBucket = "KEYTRAIL_TRAIL_BUCKET"
 )
 

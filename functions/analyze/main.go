@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -43,16 +44,27 @@ func start(ctx context.Context, env *stack.Environment, log *slog.Logger, metric
 		return nil, err
 	}
 	bucket, temp := awssdk.NewBucket(clients.S3(), bucketName), os.TempDir()
-	lake, err := remote.Open(remote.Options{Bucket: bucket, Cache: filepath.Join(temp, "lake"), CacheBytes: size.Cache, Log: log})
+	count, err := stack.Shards(env)
 	if err != nil {
 		return nil, err
 	}
+	var shards []analyze.Shard
+	for n := range count {
+		dir := filepath.Join(temp, strconv.Itoa(n))
+		l, err := remote.Open(remote.Options{
+			Bucket: bucket, Shard: n, Shards: count, Cache: filepath.Join(dir, "lake"), CacheBytes: size.Cache / int64(count), Log: log,
+		})
+		if err != nil {
+			return nil, err
+		}
+		m := remote.OpenMemory(remote.MemoryOptions{Bucket: bucket, Shard: n, Dir: filepath.Join(dir, "memory")})
+		shards = append(shards, analyze.Shard{Lake: l, Memory: m})
+	}
 	settings := config.Of(bucket, env.Or(stack.EnvSettings, config.SettingsKey))
 	h := &analyze.Handler{
-		Lake: lake, Memory: remote.OpenMemory(remote.MemoryOptions{Bucket: bucket, Dir: filepath.Join(temp, "memory")}),
-		Table: awssdk.NewTable(clients.DynamoDB(), table), Queue: awssdk.NewQueue(clients.SQS(), queue),
+		Shards: shards, Table: awssdk.NewTable(clients.DynamoDB(), table), Queue: awssdk.NewQueue(clients.SQS(), queue),
 		Settings: settings, Catalog: catalog,
-		Temp: filepath.Join(temp, "duckdb"), MemoryLimit: size.DuckDB, Threads: size.Threads, SliceBytes: size.Slice,
+		Temp: filepath.Join(temp, "duckdb"), MemoryLimit: size.DuckDB, Threads: size.Threads, SliceBytes: size.Slice / int64(count),
 		Lease: lease, Reserve: 30 * time.Second, Now: time.Now, Log: log, Metrics: metrics,
 		Owner: func(ctx context.Context) string {
 			if lc, ok := lambdacontext.FromContext(ctx); ok {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -33,14 +34,23 @@ func start(ctx context.Context, env *stack.Environment, log *slog.Logger, metric
 	if err != nil {
 		return nil, err
 	}
-	lake, err := remote.Open(remote.Options{
-		Bucket: awssdk.NewBucket(clients.S3(), bucket), Cache: filepath.Join(os.TempDir(), "lake"), Log: log,
-	})
+	shards, err := stack.Shards(env)
 	if err != nil {
 		return nil, err
 	}
+	var lakes []ingest.Lake
+	for n := range shards {
+		l, err := remote.Open(remote.Options{
+			Bucket: awssdk.NewBucket(clients.S3(), bucket), Shard: n, Shards: shards,
+			Cache: filepath.Join(os.TempDir(), "lake", strconv.Itoa(n)), Log: log,
+		})
+		if err != nil {
+			return nil, err
+		}
+		lakes = append(lakes, l)
+	}
 	h := &ingest.Handler{
-		Lake:    lake,
+		Lakes:   lakes,
 		Buckets: func(name string) cloud.Reader { return awssdk.NewBucket(clients.S3(), name) },
 		Events:  catalog.Events(), Reserve: 15 * time.Second, Now: time.Now, Log: log, Metrics: metrics,
 	}

@@ -37,9 +37,10 @@ const (
 	JobCompact = "compact" // merge the small objects of settled days
 )
 
-// Request is the function's input: empty for a tick.
+// Request is the function's input: empty for a tick of the only shard.
 type Request struct {
-	Job string `json:"job,omitempty"`
+	Job   string `json:"job,omitempty"`
+	Shard int    `json:"shard,omitempty"` // from 0
 }
 
 // Report is the function's answer, for its log.
@@ -56,14 +57,14 @@ type Report struct {
 
 // Handler is the analyze function.
 type Handler struct {
-	Lake     *remote.Lake
-	Memory   *remote.Memory
+	// Shards are the parts of the lake that are analysed apart. They share the
+	// table and nothing else.
+	Shards   []Shard
 	Table    cloud.Table
 	Queue    cloud.Queue // of notify
 	Settings func(ctx context.Context) (*analyzer.Settings, error)
 	Catalog  *catalog.Catalog
 
-	Shard       int
 	Temp        string // folder that DuckDB may spill into
 	MemoryLimit int64  // of DuckDB, bytes
 	Threads     int
@@ -82,13 +83,34 @@ type Handler struct {
 	Step func(name string) error
 }
 
+// Shard is a part of the lake with its memory.
+type Shard struct {
+	Lake   *remote.Lake
+	Memory *remote.Memory
+}
+
+// shard is the work on one of them.
+type shard struct {
+	*Handler
+	Shard
+	number int
+	name   string // in the store; empty for the only one
+}
+
 // Handle does one tick, or the job that the request names.
 func (h *Handler) Handle(ctx context.Context, req Request) (rep Report, err error) {
 	if req.Job != "" && req.Job != JobCompact {
 		return rep, fmt.Errorf("there is no job %q", req.Job)
 	}
+	if req.Shard < 0 || req.Shard >= len(h.Shards) {
+		return rep, fmt.Errorf("there is no shard %d of %d; they are counted from 0", req.Shard, len(h.Shards))
+	}
+	sh := &shard{Handler: h, Shard: h.Shards[req.Shard], number: req.Shard}
+	if len(h.Shards) > 1 {
+		sh.name = strconv.Itoa(req.Shard)
+	}
 	began := h.Now()
-	lease := table.Lease{Table: h.Table, Name: "analyze-" + strconv.Itoa(h.Shard), TTL: h.Lease}
+	lease := table.Lease{Table: h.Table, Name: "analyze-" + strconv.Itoa(req.Shard), TTL: h.Lease}
 	held, err := lease.Acquire(ctx, h.Owner(ctx), began)
 	if errors.Is(err, table.ErrHeld) {
 		h.Log.InfoContext(ctx, "another analyze is at work", "error", err)
@@ -105,24 +127,24 @@ func (h *Handler) Handle(ctx context.Context, req Request) (rep Report, err erro
 		}
 	}()
 	if req.Job == JobCompact {
-		return rep, h.compact(ctx, &rep)
+		return rep, sh.compact(ctx, &rep)
 	}
 	s, err := h.Settings(ctx)
 	if err != nil {
 		h.Metrics.Count(map[string]int64{"SettingsInvalid": 1})
 		return rep, err
 	}
-	store := table.New(h.Table, table.Options{Fence: held.Epoch, Now: h.Now, Workers: h.Workers})
+	store := table.New(h.Table, table.Options{Fence: held.Epoch, Shard: sh.name, Now: h.Now, Workers: h.Workers})
 	// What was found is told even when this run fails: an object that breaks the
 	// analysis must not hold back the alerts of those before it.
-	err = h.tick(ctx, store, s, &rep)
-	rep.Queued, err = h.queue(ctx, store, err)
+	err = sh.tick(ctx, store, s, &rep)
+	rep.Queued, err = sh.queue(ctx, store, err)
 	h.report(rep, h.Now().Sub(began))
 	return rep, err
 }
 
 // compact merges the small objects of settled days, as long as there is time.
-func (h *Handler) compact(ctx context.Context, rep *Report) error {
+func (h *shard) compact(ctx context.Context, rep *Report) error {
 	m, err := h.Memory.Manifest(ctx)
 	if err != nil {
 		return err
@@ -136,9 +158,9 @@ func (h *Handler) compact(ctx context.Context, rep *Report) error {
 }
 
 // tick analyses what waits, slice by slice, as long as there is time.
-func (h *Handler) tick(ctx context.Context, store *table.Store, s *analyzer.Settings, rep *Report) error {
+func (h *shard) tick(ctx context.Context, store *table.Store, s *analyzer.Settings, rep *Report) error {
 	an := pipeline.Analysis{
-		Lake: h.Lake, Memory: h.Memory, Store: store, Settings: s, Catalog: h.Catalog,
+		Lake: h.Lake, Memory: h.Memory, Store: store, Shard: h.name, Settings: s, Catalog: h.Catalog,
 		TempDir: h.Temp, MemoryLimit: h.MemoryLimit, Threads: h.Threads, SliceBytes: h.SliceBytes,
 		Stop: func() bool { return stack.Remaining(ctx, h.Now(), h.Reserve) <= 0 },
 		Step: h.Step,
@@ -156,7 +178,7 @@ func (h *Handler) tick(ctx context.Context, store *table.Store, s *analyzer.Sett
 
 // queue puts what people must be told into notify's queue. before is the error
 // of what was done before, if any.
-func (h *Handler) queue(ctx context.Context, store *table.Store, before error) (queued int, err error) {
+func (h *shard) queue(ctx context.Context, store *table.Store, before error) (queued int, err error) {
 	due, err := alert.Unqueued(ctx, store)
 	if err != nil {
 		return 0, errors.Join(before, err)
@@ -203,8 +225,8 @@ const digestHour = 6
 const spaceDigestQueued = "digest-queued"
 
 // queueDigest queues the digest of yesterday, once.
-func (h *Handler) queueDigest(ctx context.Context, store *table.Store) error {
-	if h.Shard != 0 { // the digest is one for all
+func (h *shard) queueDigest(ctx context.Context, store *table.Store) error {
+	if h.number != 0 { // the digest is one for all
 		return nil
 	}
 	now := h.Now().UTC()

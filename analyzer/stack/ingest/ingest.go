@@ -36,7 +36,8 @@ type Lake interface {
 
 // Handler is the ingest function.
 type Handler struct {
-	Lake Lake
+	// Lakes are the parts of the lake that are analysed apart, one as a rule.
+	Lakes []Lake
 	// Buckets returns a reader of a bucket that notifications name.
 	Buckets func(name string) cloud.Reader
 	Events  []analyzer.EventName // what is kept
@@ -60,12 +61,13 @@ type read struct {
 func (h *Handler) Handle(ctx context.Context, ev events.SQSEvent) (events.SQSEventResponse, error) {
 	var answer events.SQSEventResponse
 	var sum read
+	failed := map[string]bool{}
 	back := func(m *events.SQSMessage, why error) {
 		h.Log.ErrorContext(ctx, "a message goes back to the queue", "message", m.MessageId, "error", why)
+		failed[m.MessageId] = true
 		answer.BatchItemFailures = append(answer.BatchItemFailures, events.SQSBatchItemFailure{ItemIdentifier: m.MessageId})
 	}
-	var calls []json.RawMessage
-	var callers []*events.SQSMessage
+	var calls []caller
 	for i := range ev.Records {
 		m := &ev.Records[i]
 		if stack.Remaining(ctx, h.Now(), h.Reserve) <= 0 {
@@ -89,14 +91,16 @@ func (h *Handler) Handle(ctx context.Context, ev events.SQSEvent) (events.SQSEve
 			back(m, err)
 			continue
 		}
-		if len(d.calls) > 0 {
-			calls, callers = append(calls, d.calls...), append(callers, m)
+		for _, c := range d.calls {
+			calls = append(calls, caller{c, m})
 		}
 	}
-	if len(calls) > 0 {
-		if err := h.calls(ctx, calls, &sum); err != nil {
-			for _, m := range callers {
-				back(m, err)
+	for _, part := range h.parts(calls) {
+		if err := h.calls(ctx, part, &sum); err != nil {
+			for _, m := range part.from {
+				if !failed[m.MessageId] { // another part of it failed, too
+					back(m, err)
+				}
 			}
 		}
 	}
@@ -108,7 +112,7 @@ func (h *Handler) Handle(ctx context.Context, ev events.SQSEvent) (events.SQSEve
 func (h *Handler) misfit(ctx context.Context, m *events.SQSMessage, why error, sum *read) error {
 	sum.misfits++
 	h.Log.ErrorContext(ctx, "a message cannot be read and goes to quarantine", "message", m.MessageId, "error", why)
-	return h.batch(ctx, "message-"+digest(m.MessageId), nil, func(l *lake.Lake, run string) (lake.Batch, error) {
+	return h.batch(ctx, h.Lakes[0], "message-"+digest(m.MessageId), nil, func(l *lake.Lake, run string) (lake.Batch, error) {
 		b := lake.Batch{Name: run, Files: analyzer.FileCounts{Rejected: 1}}
 		q, err := l.Quarantine(run)
 		if err != nil {
@@ -128,9 +132,9 @@ func (h *Handler) object(ctx context.Context, o object, sum *read) error {
 	}
 	// An object is named by what is in it: one that is written anew under its
 	// key, as by somebody who covers traces, is read anew.
+	to := h.lake(o)
 	if o.ETag != "" {
-		if known, err := h.Lake.Known(ctx, nameOf(o, o.ETag)); err != nil || known {
-			sum.known++
+		if known, err := h.known(ctx, to, nameOf(o, o.ETag), sum); err != nil || known {
 			return err
 		}
 	}
@@ -142,8 +146,7 @@ func (h *Handler) object(ctx context.Context, o object, sum *read) error {
 	defer func() { _ = whole.Close() }() // it was only read
 	name := nameOf(o, info.ETag)
 	if etag(o.ETag) != etag(info.ETag) {
-		if known, err := h.Lake.Known(ctx, name); err != nil || known {
-			sum.known++
+		if known, err := h.known(ctx, to, name, sum); err != nil || known {
 			return err
 		}
 	}
@@ -152,7 +155,7 @@ func (h *Handler) object(ctx context.Context, o object, sum *read) error {
 		Open: func() (io.ReadCloser, error) { return whole, nil },
 	}
 	sum.objects++
-	return h.batch(ctx, name, whole, h.reading(ctx, []trail.Input{in}, sum))
+	return h.batch(ctx, to, name, whole, h.reading(ctx, []trail.Input{in}, sum))
 }
 
 // nameOf names the batch of an object.
@@ -176,18 +179,27 @@ func (r *wholeReader) Read(p []byte) (int, error) {
 	return n, err //nolint:wrapcheck // a reader passes errors on as they are
 }
 
-// calls reads the API calls of one invocation, as one batch.
-func (h *Handler) calls(ctx context.Context, calls []json.RawMessage, sum *read) error {
-	slices.SortFunc(calls, func(a, b json.RawMessage) int { return bytes.Compare(a, b) })
-	calls = slices.CompactFunc(calls, func(a, b json.RawMessage) bool { return bytes.Equal(a, b) })
-	parts := make([]string, len(calls))
-	for i, c := range calls {
-		parts[i] = string(c)
+// known tells whether a batch is in the lake already, and counts it.
+func (h *Handler) known(ctx context.Context, in Lake, name string, sum *read) (bool, error) {
+	known, err := in.Known(ctx, name)
+	if known {
+		sum.known++
 	}
-	name := "eb-" + digest(parts...)
-	known, err := h.Lake.Known(ctx, name)
+	return known, err
+}
+
+// calls reads the API calls of one invocation for a part of the lake, as one
+// batch.
+func (h *Handler) calls(ctx context.Context, p *part, sum *read) error {
+	slices.SortFunc(p.calls, func(a, b json.RawMessage) int { return bytes.Compare(a, b) })
+	calls := slices.CompactFunc(p.calls, func(a, b json.RawMessage) bool { return bytes.Equal(a, b) })
+	texts := make([]string, len(calls))
+	for i, c := range calls {
+		texts[i] = string(c)
+	}
+	name := "eb-" + digest(texts...)
+	known, err := h.known(ctx, p.lake, name, sum)
 	if err != nil || known {
-		sum.known += int64(len(calls))
 		return err
 	}
 	in := trail.Input{
@@ -195,7 +207,7 @@ func (h *Handler) calls(ctx context.Context, calls []json.RawMessage, sum *read)
 			return io.NopCloser(bytes.NewReader(bytes.Join(raw(calls), []byte("\n")))), nil
 		},
 	}
-	return h.batch(ctx, name, nil, h.reading(ctx, []trail.Input{in}, sum))
+	return h.batch(ctx, p.lake, name, nil, h.reading(ctx, []trail.Input{in}, sum))
 }
 
 func raw(calls []json.RawMessage) [][]byte {
@@ -226,7 +238,7 @@ func (h *Handler) reading(ctx context.Context, inputs []trail.Input, sum *read) 
 
 // batch makes a batch in a lake of its own on disk and publishes it. source,
 // when set, is asked whether it was read without a failure.
-func (h *Handler) batch(ctx context.Context, name string, source *wholeReader, put fill) (err error) {
+func (h *Handler) batch(ctx context.Context, to Lake, name string, source *wholeReader, put fill) (err error) {
 	dir, err := os.MkdirTemp(h.Temp, "ingest-")
 	if err != nil {
 		return fmt.Errorf("make room for a batch: %w", err)
@@ -251,7 +263,7 @@ func (h *Handler) batch(ctx context.Context, name string, source *wholeReader, p
 	if len(written) > 0 {
 		b = written[0]
 	}
-	_, err = h.Lake.Publish(ctx, local, b)
+	_, err = to.Publish(ctx, local, b)
 	return err
 }
 

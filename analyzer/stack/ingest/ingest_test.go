@@ -122,7 +122,7 @@ func newFixture(t *testing.T) *fixture {
 	catalog, err := config.Catalog()
 	require.NoError(t, err)
 	f.Handler = &Handler{
-		Lake: l, Buckets: func(string) cloud.Reader { return f.trail }, Events: catalog.Events(), Temp: t.TempDir(),
+		Lakes: []Lake{l}, Buckets: func(string) cloud.Reader { return f.trail }, Events: catalog.Events(), Temp: t.TempDir(),
 		Reserve: 10 * time.Second, Now: clock.Now, Log: slog.New(slog.DiscardHandler),
 		Metrics: &stack.Metrics{Out: &f.metrics, Stack: "test", Now: clock.Now},
 	}
@@ -303,7 +303,48 @@ func (refusing) Publish(context.Context, *lake.Lake, lake.Batch) (bool, error) {
 
 func TestCallsThatCannotBeWrittenAllGoBack(t *testing.T) {
 	f := newFixture(t)
-	f.Lake = refusing{f.Lake}
+	f.Lakes = []Lake{refusing{f.Lakes[0]}}
 	call := `{"detail-type":"AWS API Call via CloudTrail","detail":` + record(1) + `}`
 	require.Equal(t, []string{"m1", "m2"}, f.handle(t, message("m1", call), message("m2", strings.ReplaceAll(call, ":01:", ":02:"))))
+}
+
+func TestShardsPartAccountsAndRegions(t *testing.T) {
+	f := newFixture(t)
+	f.Lakes = nil
+	const shards = 4
+	for n := range shards {
+		l, err := remote.Open(remote.Options{Bucket: f.lake, Cache: t.TempDir(), Now: f.clock.Now, Shard: n, Shards: shards})
+		require.NoError(t, err)
+		f.Lakes = append(f.Lakes, l)
+	}
+	var bodies []events.SQSMessage
+	for n := range 8 {
+		account := fmt.Sprintf("11112222333%d", n)
+		moved := strings.ReplaceAll(logKey, "111122223333", account)
+		rec := strings.ReplaceAll(record(n+1), "111122223333", account)
+		bodies = append(bodies, message(fmt.Sprint("s3-", n), f.put(t, moved, rec)),
+			message(fmt.Sprint("eb-", n), `{"detail-type":"AWS API Call via CloudTrail","detail":`+rec+`}`))
+	}
+	require.Empty(t, f.handle(t, bodies...))
+	used := 0
+	for n := range shards {
+		keys := f.keys(t, fmt.Sprintf("inbox/%d/", n))
+		want := map[string]bool{}
+		for _, account := range []int{0, 1, 2, 3, 4, 5, 6, 7} {
+			if shardOf(fmt.Sprintf("11112222333%d", account), "eu-west-1", shards) == n {
+				want[fmt.Sprint(account)] = true
+			}
+		}
+		if len(want) > 0 {
+			used++
+			require.Len(t, keys, len(want)+1, "a batch for each object and one of all calls")
+		} else {
+			require.Empty(t, keys)
+		}
+	}
+	require.Greater(t, used, 1)
+	// The way in which accounts are parted is for ever.
+	require.Equal(t, []int{6, 2, 10}, []int{
+		shardOf("111122223333", "eu-west-1", 16), shardOf("111122223333", "us-east-1", 16), shardOf("444455556666", "eu-west-1", 16),
+	})
 }

@@ -138,13 +138,13 @@ func (w *world) environment(function string) *environment {
 	switch function {
 	case "ingest":
 		e.ingest = &ingest.Handler{
-			Lake: l, Buckets: func(string) cloud.Reader { return w.trail.With(h) }, Events: w.catalog.Events(),
+			Lakes: []ingest.Lake{l}, Buckets: func(string) cloud.Reader { return w.trail.With(h) }, Events: w.catalog.Events(),
 			Temp: dir, Reserve: 10 * time.Second, Now: now, Log: log,
 		}
 	case "analyze":
 		m := remote.OpenMemory(remote.MemoryOptions{Bucket: bucket, Dir: filepath.Join(dir, "memory")})
 		e.analyze = &analyze.Handler{
-			Lake: l, Memory: m, Table: tbl, Queue: w.notifyQueue.With(h), Settings: settings, Catalog: w.catalog,
+			Shards: []analyze.Shard{{Lake: l, Memory: m}}, Table: tbl, Queue: w.notifyQueue.With(h), Settings: settings, Catalog: w.catalog,
 			Temp: dir, MemoryLimit: 256 << 20, Threads: 1, Lease: leaseTime, Reserve: 20 * time.Second, Workers: 1,
 			Owner: func(context.Context) string { return fmt.Sprintf("invocation-%d", e.current.id) }, Now: now, Log: log,
 		}
