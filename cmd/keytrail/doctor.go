@@ -31,7 +31,9 @@ no trail sees all that KMS does.`,
 			if err != nil {
 				return err
 			}
-			h := doctor.Handler{Trails: awssdk.NewCloudTrail(clients.CloudTrail()).Trails, Log: slog.New(slog.DiscardHandler)}
+			trails := awssdk.NewCloudTrail(clients.CloudTrail())
+			trails.Shadows = true // also those of other Regions and of the organisation
+			h := doctor.Handler{Trails: trails.Trails, Log: slog.New(slog.DiscardHandler)}
 			rep, err := h.Handle(cmd.Context())
 			if err != nil {
 				return err
@@ -75,6 +77,9 @@ func (a *app) printDoctor(rep doctor.Report) error {
 				return err
 			}
 		}
+	}
+	if rep.Unread != "" {
+		a.say(report.Clean("Some trails could not be read: " + rep.Unread))
 	}
 	if !rep.Sees {
 		a.say(fmt.Sprintf("No trail of %d sees all that KMS does here: misuse of keys can go unseen.", len(rep.Trails)))

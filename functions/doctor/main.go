@@ -19,6 +19,8 @@ func start(ctx context.Context, _ *stack.Environment, log *slog.Logger, metrics 
 	if err != nil {
 		return nil, err
 	}
-	h := &doctor.Handler{Trails: awssdk.NewCloudTrail(clients.CloudTrail()).Trails, Log: log, Metrics: metrics}
+	trails := awssdk.NewCloudTrail(clients.CloudTrail())
+	trails.Shadows = true // also those of other Regions and of the organisation
+	h := &doctor.Handler{Trails: trails.Trails, Log: log, Metrics: metrics}
 	return func() { lambda.Start(h.Handle) }, nil
 }

@@ -16,6 +16,8 @@ type Report struct {
 	// Sees tells whether at least one trail records all management events of KMS.
 	Sees   bool    `json:"sees_kms"`
 	Trails []Trail `json:"trails"`
+	// Unread says why some trails could not be read; the others are in Trails.
+	Unread string `json:"unread,omitempty"`
 }
 
 // Trail is what was found of one trail.
@@ -35,11 +37,15 @@ type Handler struct {
 // Handle looks at all trails of the account and Region.
 func (h *Handler) Handle(ctx context.Context) (Report, error) {
 	all, err := h.Trails(ctx)
+	rep := Report{Trails: []Trail{}}
 	if err != nil {
 		h.Metrics.Count(map[string]int64{"DoctorErrors": 1})
-		return Report{}, err
+		if len(all) == 0 {
+			return rep, err
+		}
+		rep.Unread = err.Error()
+		h.Log.ErrorContext(ctx, "some trails cannot be read", "error", err)
 	}
-	rep := Report{Trails: []Trail{}}
 	for _, t := range all {
 		found := Trail{Name: t.Name, ARN: t.ARN, Blind: append([]string{}, trails.Blind(t)...)}
 		rep.Trails = append(rep.Trails, found)

@@ -1,8 +1,9 @@
 package ingest
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
-	"hash/fnv"
 	"slices"
 
 	"github.com/aws/aws-lambda-go/events"
@@ -16,9 +17,8 @@ func shardOf(account, region string, shards int) int {
 	if shards <= 1 || account == "" {
 		return 0
 	}
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(account + "/" + region)) // a hash does not fail
-	return int(h.Sum32() % uint32(shards))         //nolint:gosec // a few shards
+	sum := sha256.Sum256([]byte(account + "/" + region))
+	return int(binary.BigEndian.Uint32(sum[:]) % uint32(shards)) //nolint:gosec // a few shards
 }
 
 // lake returns the part of the lake for an object. One that is not named as

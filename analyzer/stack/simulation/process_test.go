@@ -132,19 +132,25 @@ func (w *world) environment(function string) *environment {
 	require.NoError(w.t, os.MkdirAll(dir, 0o700))
 	h, log, now := e.hooks(), w.logger(function), w.clock.Now
 	bucket, tbl := w.lake.With(h), w.table.With(h)
-	l, err := remote.Open(remote.Options{Bucket: bucket, Cache: filepath.Join(dir, "lake"), Parallel: 1, Now: now, Log: log})
-	require.NoError(w.t, err)
+	var lakes []ingest.Lake
+	var shards []analyze.Shard
+	for n := range w.shards {
+		part := filepath.Join(dir, fmt.Sprint(n))
+		l, err := remote.Open(remote.Options{Bucket: bucket, Shard: n, Shards: w.shards, Cache: filepath.Join(part, "lake"), Parallel: 1, Now: now, Log: log})
+		require.NoError(w.t, err)
+		m := remote.OpenMemory(remote.MemoryOptions{Bucket: bucket, Shard: n, Dir: filepath.Join(part, "memory")})
+		lakes, shards = append(lakes, l), append(shards, analyze.Shard{Lake: l, Memory: m})
+	}
 	settings := func(context.Context) (*analyzer.Settings, error) { return w.settings, nil }
 	switch function {
 	case "ingest":
 		e.ingest = &ingest.Handler{
-			Lakes: []ingest.Lake{l}, Buckets: func(string) cloud.Reader { return w.trail.With(h) }, Events: w.catalog.Events(),
+			Lakes: lakes, Buckets: func(string) cloud.Reader { return w.trail.With(h) }, Events: w.catalog.Events(),
 			Temp: dir, Reserve: 10 * time.Second, Now: now, Log: log,
 		}
 	case "analyze":
-		m := remote.OpenMemory(remote.MemoryOptions{Bucket: bucket, Dir: filepath.Join(dir, "memory")})
 		e.analyze = &analyze.Handler{
-			Shards: []analyze.Shard{{Lake: l, Memory: m}}, Table: tbl, Queue: w.notifyQueue.With(h), Settings: settings, Catalog: w.catalog,
+			Shards: shards, Table: tbl, Queue: w.notifyQueue.With(h), Settings: settings, Catalog: w.catalog,
 			Temp: dir, MemoryLimit: 256 << 20, Threads: 1, Lease: leaseTime, Reserve: 20 * time.Second, Workers: 1,
 			Owner: func(context.Context) string { return fmt.Sprintf("invocation-%d", e.current.id) }, Now: now, Log: log,
 		}
@@ -269,14 +275,16 @@ func (w *world) consume(function string, q *cloudtest.Queue, timeout time.Durati
 // analyzes begins a run of analyze.
 func (w *world) analyzes() {
 	w.lastRun = w.clock.Now()
+	shard := w.runs % w.shards
+	w.runs++
 	w.invoke("analyze", analyzeTimeout, func(ctx context.Context, e *environment) func() {
-		rep, err := e.analyze.Handle(ctx, analyze.Request{})
-		return func() { w.analysed(rep, err) }
+		rep, err := e.analyze.Handle(ctx, analyze.Request{Shard: shard})
+		return func() { w.analysed(shard, rep, err) }
 	})
 }
 
-func (w *world) analysed(rep analyze.Report, err error) {
-	w.clean = err == nil && !rep.Held && rep.Left == 0
+func (w *world) analysed(shard int, rep analyze.Report, err error) {
+	w.clean[shard] = err == nil && !rep.Held && rep.Left == 0
 	w.say("analyze: %+v, %v", rep, err)
 }
 

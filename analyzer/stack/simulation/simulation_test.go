@@ -107,12 +107,21 @@ func (w *world) run() {
 
 // done tells whether nothing is left to do.
 func (w *world) done() bool {
-	if len(w.running) > 0 || len(w.ingestQueue.Messages()) > 0 || len(w.notifyQueue.Messages()) > 0 || !w.clean {
+	if len(w.running) > 0 || len(w.ingestQueue.Messages()) > 0 || len(w.notifyQueue.Messages()) > 0 || !w.allClean() {
 		return false
 	}
 	waiting, _, err := w.lake.List(context.Background(), "inbox/", "")
 	require.NoError(w.t, err)
 	return len(waiting) == 0
+}
+
+func (w *world) allClean() bool {
+	for n := range w.shards {
+		if !w.clean[n] {
+			return false
+		}
+	}
+	return true
 }
 
 // step does one thing out of those that can be done.

@@ -14,6 +14,7 @@ import (
 
 const (
 	ours    = "111122223333"
+	ours2   = "444455556666" // goes to the other shard, when there are two
 	outside = "999900001111"
 	region  = "eu-west-1"
 )
@@ -23,6 +24,7 @@ type fields = map[string]any
 // record is a record of the story.
 type record struct {
 	at    time.Time
+	owner string // account
 	body  fields
 	write bool // EventBridge delivers it too
 }
@@ -32,11 +34,12 @@ type record struct {
 type story struct {
 	rng     *rand.Rand
 	n       int
+	account string // of the act under way
 	records []record
 }
 
-func key(n int) string {
-	return fmt.Sprintf("arn:aws:kms:%s:%s:key/%08d-12ab-34cd-56ef-1234567890ab", region, ours, n)
+func (s *story) key(n int) string {
+	return fmt.Sprintf("arn:aws:kms:%s:%s:key/%08d-12ab-34cd-56ef-1234567890ab", region, s.account, n)
 }
 
 // call adds a call of KMS.
@@ -46,26 +49,26 @@ func (s *story) call(at time.Time, who, name, keyARN string, more fields) {
 	body := fields{
 		"eventVersion": "1.11", "eventTime": at.Format(time.RFC3339), "eventSource": "kms.amazonaws.com", "eventName": name,
 		"awsRegion": region, "sourceIPAddress": "203.0.113.7", "userAgent": "aws-cli/2.15.0", "eventID": id,
-		"eventType": "AwsApiCall", "recipientAccountId": ours, "managementEvent": true, "eventCategory": "Management",
+		"eventType": "AwsApiCall", "recipientAccountId": s.account, "managementEvent": true, "eventCategory": "Management",
 		"readOnly": name == "Decrypt",
 		"userIdentity": fields{
-			"type": "IAMUser", "principalId": "AIDAEXAMPLE" + who, "accountId": ours, "userName": who,
-			"arn": "arn:aws:iam::" + ours + ":user/" + who, "accessKeyId": "AKIAEXAMPLE",
+			"type": "IAMUser", "principalId": "AIDAEXAMPLE" + who, "accountId": s.account, "userName": who,
+			"arn": "arn:aws:iam::" + s.account + ":user/" + who, "accessKeyId": "AKIAEXAMPLE",
 		},
 		"requestParameters": fields{"keyId": keyARN},
 	}
 	if keyARN != "" {
-		body["resources"] = []any{fields{"accountId": ours, "type": "AWS::KMS::Key", "ARN": keyARN}}
+		body["resources"] = []any{fields{"accountId": s.account, "type": "AWS::KMS::Key", "ARN": keyARN}}
 	}
 	for k, v := range more {
 		body[k] = v
 	}
-	s.records = append(s.records, record{at: at, body: body, write: name != "Decrypt"})
+	s.records = append(s.records, record{at: at, owner: s.account, body: body, write: name != "Decrypt"})
 }
 
 // acts are what may happen, each with the findings that it is to give.
 func (s *story) act(at time.Time) {
-	k := key(1 + s.rng.IntN(3))
+	k := s.key(1 + s.rng.IntN(3))
 	switch s.rng.IntN(9) {
 	case 0:
 		s.call(at, "mallory", "ScheduleKeyDeletion", k, fields{"requestParameters": fields{"keyId": k, "pendingWindowInDays": 7}})
@@ -81,7 +84,7 @@ func (s *story) act(at time.Time) {
 			`{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"kms:*","Resource":"*"},{"Effect":"Allow","Principal":"*","Action":"kms:Decrypt","Resource":"*"}]}`}})
 	case 4:
 		for i := range 4 {
-			s.call(at.Add(time.Duration(i)*time.Minute), "mallory", "DisableKey", key(10+i), nil)
+			s.call(at.Add(time.Duration(i)*time.Minute), "mallory", "DisableKey", s.key(10+i), nil)
 		}
 	case 5:
 		s.call(at, "mallory", "ScheduleKeyDeletion", k, fields{
@@ -96,7 +99,7 @@ func (s *story) act(at time.Time) {
 		s.call(at, "app", "Decrypt", k, fields{"errorCode": "KMSInvalidStateException", "errorMessage": k + " is pending deletion."})
 	case 8:
 		s.call(at, "root", "DisableKey", k, fields{"userIdentity": fields{
-			"type": "Root", "principalId": ours, "accountId": ours, "arn": "arn:aws:iam::" + ours + ":root",
+			"type": "Root", "principalId": s.account, "accountId": s.account, "arn": "arn:aws:iam::" + s.account + ":root",
 		}})
 	}
 }
@@ -105,6 +108,7 @@ func (s *story) act(at time.Time) {
 func newStory(seed uint64) *story {
 	s := &story{rng: rand.New(rand.NewPCG(seed, 1))} //nolint:gosec // a seed gives the same story again
 	for range 2 + s.rng.IntN(6) {
+		s.account = []string{ours, ours2}[s.rng.IntN(2)]
 		s.act(epoch.Add(time.Duration(s.rng.IntN(90*60)) * time.Second))
 	}
 	slices.SortStableFunc(s.records, func(a, b record) int { return a.at.Compare(b.at) })
@@ -122,27 +126,31 @@ func (w *world) deliver(s *story, faulty bool) {
 		}
 		return d
 	}
-	trails := []string{"AWSLogs/" + ours}
+	trails := []string{""}
 	if faulty && w.rng.IntN(3) == 0 {
-		trails = append(trails, "second/AWSLogs/"+ours)
+		trails = append(trails, "second/")
 	}
 	for _, prefix := range trails {
-		for n, rest := 0, s.records; len(rest) > 0; n++ {
-			part := rest[:min(1+w.rng.IntN(4), len(rest))]
-			rest = rest[len(part):]
-			last := part[len(part)-1].at
-			w.deliveries = append(w.deliveries, delivery{
-				at:  last.Add(late()),
-				key: fmt.Sprintf("%s/CloudTrail/%s/2026/03/02/%s_CloudTrail_%s_%sZ_%016d.json.gz", prefix, region, ours, region, last.Format("20060102T1504"), n),
-				log: w.file(part),
-			})
+		for _, account := range []string{ours, ours2} {
+			rest := slices.DeleteFunc(slices.Clone(s.records), func(r record) bool { return r.owner != account })
+			for n := 0; len(rest) > 0; n++ {
+				part := rest[:min(1+w.rng.IntN(4), len(rest))]
+				rest = rest[len(part):]
+				last := part[len(part)-1].at
+				w.deliveries = append(w.deliveries, delivery{
+					at: last.Add(late()),
+					key: fmt.Sprintf("%sAWSLogs/%s/CloudTrail/%s/2026/03/02/%s_CloudTrail_%s_%sZ_%016d.json.gz",
+						prefix, account, region, account, region, last.Format("20060102T1504"), n),
+					log: w.file(part),
+				})
+			}
 		}
 	}
 	if faulty {
 		for _, r := range s.records {
 			if r.write && w.rng.IntN(2) == 0 {
 				w.deliveries = append(w.deliveries, delivery{at: r.at.Add(time.Duration(1+w.rng.IntN(20)) * time.Second), msg: w.json(fields{
-					"version": "0", "source": "aws.kms", "detail-type": "AWS API Call via CloudTrail", "account": ours, "region": region, "detail": r.body,
+					"version": "0", "source": "aws.kms", "detail-type": "AWS API Call via CloudTrail", "account": r.owner, "region": region, "detail": r.body,
 				})})
 			}
 		}

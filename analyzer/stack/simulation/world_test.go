@@ -66,7 +66,9 @@ type world struct {
 	warm    map[string][]*environment // that wait for an invocation
 	lastRun time.Time                 // of analyze
 	every   time.Duration             // between two runs of analyze
-	clean   bool                      // the last run of analyze ended with nothing left to do
+	shards  int
+	clean   map[int]bool // by shard: the last run of analyze ended with nothing left to do
+	runs    int          // of analyze
 	ids     int
 	calls   int
 	killed  int
@@ -112,7 +114,7 @@ func newWorld(t testing.TB, seed uint64, faulty bool, log io.Writer) *world {
 	w.catalog, err = someDetections()
 	require.NoError(t, err)
 	w.settings.Slack.Channel = channel
-	w.settings.Organisation = []analyzer.Account{{ID: ours, Name: "production"}}
+	w.settings.Organisation = []analyzer.Account{{ID: ours, Name: "production"}, {ID: ours2, Name: "staging"}}
 	now := w.clock.Now
 	twice := 0.0
 	if faulty {
@@ -127,6 +129,10 @@ func newWorld(t testing.TB, seed uint64, faulty bool, log io.Writer) *world {
 	w.notifyQueue = cloudtest.NewQueue(cloudtest.QueueOptions{Name: "notify", FIFO: true, Now: now, Rand: w.rng, Dead: w.notifyDL, MaxReceives: maxReceives})
 	w.slack = slacktest.New(now)
 	w.slack.AddChannel(slacktest.Channel{ID: channel, Name: "security", Member: true})
+	w.shards, w.clean = 1, map[int]bool{}
+	if seed%4 == 0 {
+		w.shards = 2
+	}
 	w.every = 3 * time.Hour // without faults, how it comes in parts changes nothing
 	if faulty {
 		w.every = time.Duration(1+w.rng.IntN(40)) * time.Minute
