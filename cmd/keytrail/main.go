@@ -177,6 +177,7 @@ Exit status: 0 all was read and done · 1 something was rejected or failed ·
 		a.redriveCommand(),
 		a.doctorCommand(),
 		a.backfillCommand(),
+		a.rebuildCommand(),
 		a.simulateCommand(),
 		a.versionCommand(),
 		a.completionCommand(),

@@ -37,6 +37,9 @@ const (
 	JobCompact = "compact" // merge the small objects of settled days
 )
 
+// LeaseName is the name of the lease under which a shard is analysed.
+func LeaseName(shard int) string { return "analyze-" + strconv.Itoa(shard) }
+
 // Request is the function's input: empty for a tick of the only shard.
 type Request struct {
 	Job   string `json:"job,omitempty"`
@@ -110,7 +113,7 @@ func (h *Handler) Handle(ctx context.Context, req Request) (rep Report, err erro
 		sh.name = strconv.Itoa(req.Shard)
 	}
 	began := h.Now()
-	lease := table.Lease{Table: h.Table, Name: "analyze-" + strconv.Itoa(req.Shard), TTL: h.Lease}
+	lease := table.Lease{Table: h.Table, Name: LeaseName(req.Shard), TTL: h.Lease}
 	held, err := lease.Acquire(ctx, h.Owner(ctx), began)
 	if errors.Is(err, table.ErrHeld) {
 		h.Log.InfoContext(ctx, "another analyze is at work", "error", err)
