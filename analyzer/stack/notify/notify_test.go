@@ -26,7 +26,7 @@ import (
 )
 
 const (
-	secretARN = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:keytrail/slack-AbCdEf"
+	secretARN = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:keytrail/slack-AbCdEf" //nolint:gosec // the name of a secret that is not there
 	channel   = "C0SECURITY"
 	hidden    = 6 * time.Minute
 )
@@ -237,8 +237,13 @@ func TestTheSecretIsNeverLogged(t *testing.T) {
 	f := newFixture(t)
 	f.raise("one")
 	faults := []slacktest.Fault{
-		{Code: "invalid_auth"}, {Status: 500}, {Drop: true}, {Status: 302}, {Body: slacktest.Token},
-		{Code: "internal_error", Posted: true}, {Status: 429},
+		{Code: "invalid_auth"},
+		{Status: 500},
+		{Drop: true},
+		{Status: 302},
+		{Body: slacktest.Token},
+		{Code: "internal_error", Posted: true},
+		{Status: 429},
 	}
 	for _, fault := range faults {
 		f.slack.Fail("chat.postMessage", fault)
@@ -251,7 +256,8 @@ func TestTheSecretIsNeverLogged(t *testing.T) {
 	require.Contains(t, f.log.String(), "invalid_auth", "what went wrong is said")
 	secret := f.Slack
 	f.Slack = FromSecret(SecretOptions{
-		Secrets: cloudtest.NewSecrets(map[string]string{secretARN: "http://hooks.example.com/T000/B000/secretsecret"}, cloudtest.Hooks{}), ARN: secretARN, Values: f.store, Log: f.Log,
+		Secrets: cloudtest.NewSecrets(map[string]string{secretARN: "http://hooks.example.com/T000/B000/secretsecret"}, cloudtest.Hooks{}), //nolint:gosec // a made-up address
+		ARN:     secretARN, Values: f.store, Log: f.Log,
 	})
 	f.raise("two")
 	f.deliver()

@@ -214,7 +214,6 @@ func (w *world) outcome() outcome {
 	require.NoError(w.t, err)
 	for _, a := range alerts {
 		if a.Count == 0 {
-
 			continue
 		}
 		// Which findings hide, and which texts Slack shows, follows from these.

@@ -105,7 +105,7 @@ var someDetections = sync.OnceValues(func() (*catalog.Catalog, error) {
 func newWorld(t testing.TB, seed uint64, faulty bool, log io.Writer) *world {
 	t.Helper()
 	w := &world{
-		t: t, rng: rand.New(rand.NewPCG(seed, 7)), clock: cloudtest.NewClock(epoch), log: log, //nolint:gosec // a seed gives the same run again
+		t: t, rng: rand.New(rand.NewPCG(seed, 7)), clock: cloudtest.NewClock(epoch), log: log,
 		quiet: !faulty, warm: map[string][]*environment{}, settings: settings.Default(),
 	}
 	var err error
