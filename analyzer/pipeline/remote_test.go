@@ -270,3 +270,41 @@ func TestARunThatIsStoppedLeavesTheRestWaiting(t *testing.T) {
 	}
 	a.requireSame(want)
 }
+
+// asked is a lake that notes what History is asked for.
+type asked struct {
+	*lake.Lake
+	ranges []string
+}
+
+func (a *asked) History(ctx context.Context, table analyzer.Table, from, to time.Time) ([]analyzer.Object, error) {
+	a.ranges = append(a.ranges, fmt.Sprintf("%s %s to %s", table, from.Format(time.DateOnly), to.Format(time.DateOnly)))
+	return a.Lake.History(ctx, table, from, to)
+}
+
+// Late events of two days do not make a tick read what lies between them.
+func TestOnlyTheDaysOfLateEventsAreLookedAt(t *testing.T) {
+	needShipped(t)
+	h := &history{}
+	for _, d := range []int{2, 3, 9, 20} {
+		at := time.Date(2026, 3, d, 9, 0, 0, 0, time.UTC)
+		h.add(h.kms(at, app, "Decrypt", ourKeys[0], nil))
+		h.add(h.kms(at, alice, "DisableKey", ourKeys[0], nil))
+	}
+	w := newWorld(t, incidentSettings())
+	defer w.close()
+	w.ingest(1, pack(asRecords, h.entries))
+	w.analyze()
+	w.ingest(1, pack(asRecords, h.entries[:6]))
+	l := &asked{Lake: w.lake}
+	a := w.analysis
+	a.Lake, a.Store, a.Memory = l, w.store, w.memory()
+	got, err := a.Run(context.Background())
+	require.NoError(t, err)
+	require.Equal(t, int64(6), got.Counts.Duplicate)
+	require.Zero(t, got.Counts.Kept)
+	require.ElementsMatch(t, []string{
+		"control 2026-03-02 to 2026-03-03", // of the 9th memory has the key's last change
+		"uses 2026-03-02 to 2026-03-03", "uses 2026-03-09 to 2026-03-09",
+	}, l.ranges)
+}

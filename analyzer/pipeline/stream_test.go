@@ -99,7 +99,7 @@ func TestTheHistoriesReachEveryDetection(t *testing.T) {
 	}
 	found := map[string]bool{}
 	var missing []string
-	for seed := range 12 {
+	for seed := range 24 {
 		d := rapid.Custom(func(t *rapid.T) drawn {
 			s := drawSettings(t)
 			return drawn{s, drawHistory(t, 150)}

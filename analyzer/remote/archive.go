@@ -14,6 +14,9 @@ import (
 	"github.com/keytrail/keytrail/analyzer/cloud"
 )
 
+// errDamaged is wrapped by the error of an archive that no second try would mend.
+var errDamaged = errors.New("the archive is not what was written")
+
 // maxFiles is how many files a generation has at most.
 const maxFiles = 1000
 
@@ -90,16 +93,20 @@ func (m *Memory) download(ctx context.Context, s stored) (err error) {
 		return fmt.Errorf("make room for %s: %w", s.Archive, err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	hash := sha256.New()
-	archive := io.TeeReader(body, hash)
-	if err := unpack(archive, dir, m.options.MaxBytes); err != nil {
+	source, hash := &watched{from: body}, sha256.New()
+	archive := io.TeeReader(source, hash)
+	err = unpack(archive, dir, m.options.MaxBytes)
+	if err == nil {
+		_, err = io.Copy(io.Discard, archive) // what comes after the last file is of the hash, too
+	}
+	if source.failed != nil {
+		return fmt.Errorf("read %s: %w", s.Archive, source.failed)
+	}
+	if err != nil {
 		return fmt.Errorf("unpack %s: %w", s.Archive, err)
 	}
-	if _, err := io.Copy(io.Discard, archive); err != nil {
-		return fmt.Errorf("read %s: %w", s.Archive, err)
-	}
 	if sum := hex.EncodeToString(hash.Sum(nil)); sum != s.SHA256 {
-		return fmt.Errorf("%s is not what was written: its SHA-256 is %s and should be %s", s.Archive, sum, s.SHA256)
+		return fmt.Errorf("unpack %s: %w: its SHA-256 is %s and should be %s", s.Archive, errDamaged, sum, s.SHA256)
 	}
 	// A folder of that name is of a run whose memory was not committed.
 	to := m.local.Generation(s.Generation)
@@ -107,6 +114,20 @@ func (m *Memory) download(ctx context.Context, s stored) (err error) {
 		return fmt.Errorf("bring %s to its place: %w", s.Archive, err)
 	}
 	return nil
+}
+
+// watched is a reader that remembers why it failed.
+type watched struct {
+	from   io.Reader
+	failed error
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.from.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		w.failed = err
+	}
+	return n, err
 }
 
 // sweep makes the folder, and removes what a process that died was writing.
@@ -143,13 +164,13 @@ func unpack(from io.Reader, folder string, limit int64) (err error) {
 			return nil
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errDamaged, err)
 		}
 		if h.Typeflag != tar.TypeReg || h.Name != filepath.Base(h.Name) || !filepath.IsLocal(h.Name) || h.Name == "." {
-			return fmt.Errorf("it holds %q, which is not a file with a plain name", h.Name)
+			return fmt.Errorf("%w: it holds %q, which is not a file with a plain name", errDamaged, h.Name)
 		}
 		if limit -= h.Size; limit < 0 || n >= maxFiles {
-			return errors.New("it is larger than memory may be")
+			return fmt.Errorf("%w: it is larger than memory may be", errDamaged)
 		}
 		if err := unpackFile(in, root, h.Name, h.Size); err != nil {
 			return err
@@ -163,5 +184,8 @@ func unpackFile(from io.Reader, root *os.Root, name string, size int64) error {
 		return err
 	}
 	_, err = io.CopyN(f, from, size)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = fmt.Errorf("%w: it is cut", errDamaged)
+	}
 	return errors.Join(err, f.Close())
 }

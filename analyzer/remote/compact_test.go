@@ -330,6 +330,20 @@ func TestAMergedObjectThatNoLedgerNamesDoesNotCountAndGoes(t *testing.T) {
 	requireWhole(t, b)
 }
 
+// An entry of a ledger counts as long as its object is there.
+func TestWhatWasMergedCountsAgainWhenTheMergedObjectIsGone(t *testing.T) {
+	b, clock := settledDay(t)
+	l := open(t, b, at(clock))
+	compact(t, l, eager)
+	for _, table := range tables {
+		require.NoError(t, b.Delete(t.Context(), history(t, l, table, day, day)[0].Path))
+	}
+	requireWhole(t, b)
+	clock.Advance(25 * time.Hour)
+	require.Equal(t, remote.Compacted{Merged: 10, Into: 2, Duplicates: 8}, compact(t, l, eager), "and nothing is deleted")
+	requireMerged(t, b)
+}
+
 func TestCompactionLeavesAloneWhatItMust(t *testing.T) {
 	whole := func(t *testing.T, b *cloudtest.Bucket, clock *cloudtest.Clock, c remote.Compaction) {
 		t.Helper()

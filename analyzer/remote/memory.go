@@ -111,8 +111,11 @@ func (m *Memory) Load(ctx context.Context) (memory.Manifest, error) {
 			missing = etag
 			continue
 		}
-		if err != nil {
+		if errors.Is(err, analyzer.ErrNotFound) || errors.Is(err, errDamaged) {
 			return s.Manifest, fmt.Errorf("load memory: %w; %s", err, m.remedy())
+		}
+		if err != nil {
+			return s.Manifest, fmt.Errorf("load memory: %w", err)
 		}
 		m.current, m.etag = s, etag
 		// It also clears away the generations that are over.

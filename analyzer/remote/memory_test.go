@@ -299,6 +299,12 @@ func TestAnArchiveIsUnpackedWithCare(t *testing.T) {
 	archive(t, b, many...)
 	refused(t, b, "larger than memory may be")
 	archive(t, b, file("ids.parquet"))
+	whole := text(t, b, "memory/0/00000007-x.tar")
+	for _, cut := range []int{0, 100, 512, 514, 1024} {
+		put(t, b, "memory/0/00000007-x.tar", whole[:cut])
+		refused(t, b, "is not what was written")
+	}
+	put(t, b, "memory/0/00000007-x.tar", whole)
 	manifest(t, b, "0123")
 	refused(t, b, "is not what was written")
 	require.NoError(t, b.Delete(t.Context(), "memory/0/00000007-x.tar"))
@@ -308,6 +314,50 @@ func TestAnArchiveIsUnpackedWithCare(t *testing.T) {
 	_, err := openMemory(t, b).Load(t.Context())
 	require.ErrorIs(t, err, memory.ErrVersion)
 	require.ErrorContains(t, err, remedy)
+}
+
+// One that clears old archives away may be slow, while the next goes on from what
+// it committed.
+func TestAnArchiveOnItsWayToItsManifestIsNotClearedAway(t *testing.T) {
+	clock := cloudtest.NewClock(now)
+	b := newBucket(clock)
+	lists := 0
+	one := openMemory(t, b.With(cloudtest.Hooks{Before: func(op string) error {
+		if op == "s3.List" {
+			if lists++; lists == 1 {
+				clock.Advance(time.Minute)
+				two := openMemory(t, b)
+				require.NoError(t, commit(t, two, load(t, two), "two"))
+			}
+		}
+		return nil
+	}}))
+	require.NoError(t, commit(t, one, load(t, one), "one"))
+	require.Equal(t, 1, lists)
+	m := load(t, one)
+	require.Equal(t, int64(2), m.Generation)
+	requireFiles(t, one, m, "two")
+}
+
+// What may pass by itself is no reason to make memory anew.
+func TestAConnectionThatBreaksIsTriedAgain(t *testing.T) {
+	b := newBucket(cloudtest.NewClock(now))
+	one := openMemory(t, b)
+	require.NoError(t, commit(t, one, load(t, one), "one"))
+	gets := 0
+	two := openMemory(t, b.With(cloudtest.Hooks{Faults: func(string) *cloudtest.Fault {
+		if gets++; gets > 4 || gets%2 == 1 {
+			return nil
+		}
+		return &cloudtest.Fault{After: gets == 4} // of the archive: no answer, and half of one
+	}}))
+	for range 2 {
+		_, err := two.Load(t.Context())
+		require.ErrorIs(t, err, cloudtest.ErrUnavailable)
+		require.ErrorContains(t, err, ".tar")
+		require.NotContains(t, err.Error(), "anew")
+	}
+	requireFiles(t, two, load(t, two), "one")
 }
 
 // Between reading the manifest and its archive, memory may move on twice.
