@@ -11,7 +11,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/encoding/thrift"
+	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/keytrail/keytrail/analyzer"
 )
@@ -72,17 +73,13 @@ func (l *Lake) describe(o *analyzer.Object) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	info, err := f.Stat()
+	footer, size, err := readFooter(f)
 	if err != nil {
 		return err
 	}
-	p, err := parquet.OpenFile(f, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
-	if err != nil {
-		return err
-	}
-	o.Rows, o.Bytes = p.NumRows(), info.Size()
+	o.Rows, o.Bytes = footer.NumRows, size
 	from, to := int64(math.MaxInt64), int64(math.MinInt64)
-	for _, g := range p.Metadata().RowGroups {
+	for _, g := range footer.RowGroups {
 		for _, c := range g.Columns {
 			if len(c.MetaData.PathInSchema) != 1 || c.MetaData.PathInSchema[0] != "event_time" {
 				continue
@@ -100,4 +97,38 @@ func (l *Lake) describe(o *analyzer.Object) (err error) {
 	}
 	o.MinTime, o.MaxTime = time.UnixMilli(from).UTC(), time.UnixMilli(to).UTC()
 	return nil
+}
+
+// maxFooter is the longest footer that is read: one of a thousand row groups has
+// some megabytes.
+const maxFooter = 256 << 20
+
+// readFooter reads what a Parquet file says about itself: at its end are the
+// length of the footer and "PAR1", and before them the footer.
+func readFooter(f *os.File) (footer *format.FileMetaData, size int64, err error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, 0, err
+	}
+	const tail = 8
+	end := make([]byte, tail)
+	if size = info.Size(); size < tail+4 {
+		return nil, 0, errors.New("it is no Parquet file: it is too short")
+	}
+	if _, err := f.ReadAt(end, size-tail); err != nil {
+		return nil, 0, err
+	}
+	length := int64(binary.LittleEndian.Uint32(end))
+	if string(end[4:]) != "PAR1" || length > min(size-tail-4, maxFooter) {
+		return nil, 0, errors.New("it is no Parquet file: its end is not that of one")
+	}
+	text := make([]byte, length)
+	if _, err := f.ReadAt(text, size-tail-length); err != nil {
+		return nil, 0, err
+	}
+	footer = new(format.FileMetaData)
+	if err := thrift.Unmarshal(new(thrift.CompactProtocol), text, footer); err != nil {
+		return nil, 0, err
+	}
+	return footer, size, nil
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/keytrail/keytrail/analyzer/lake"
 	"github.com/keytrail/keytrail/analyzer/pipeline"
 	"github.com/keytrail/keytrail/analyzer/remote"
+	"github.com/keytrail/keytrail/analyzer/rows"
 	"github.com/keytrail/keytrail/analyzer/trail"
 )
 
@@ -139,7 +140,7 @@ func TestALakeInABucketGivesTheSameFindings(t *testing.T) {
 	// Merged, it is the same lake: what comes again is known.
 	a.clock.Advance(10 * 24 * time.Hour)
 	for range 2 {
-		_, err := a.open(a.bucket).Compact(context.Background(), remote.Compaction{MinObjects: 2})
+		_, err := a.open(a.bucket).Compact(context.Background(), remote.Compaction{MinObjects: 2, Open: rows.Open})
 		require.NoError(t, err)
 		a.clock.Advance(25 * time.Hour)
 	}

@@ -14,9 +14,26 @@ import (
 	"github.com/keytrail/keytrail/analyzer/cloud"
 )
 
+// Rows is an object of the lake, open for reading, as package rows reads it.
+type Rows interface {
+	Name() string
+	NumRows() int64
+	// Events calls do with each event, in order. The event is reused.
+	Events(do func(ev *analyzer.Event) error) error
+	// IDs calls do with what tells the events apart and their times, in order.
+	IDs(do func(account, id string, millis int64)) error
+	Close() error
+}
+
+// ErrForeign is wrapped by the error of Compaction.Open for an object with
+// columns that this version does not write: it is left as it is.
+var ErrForeign = errors.New("it has a column that this version does not know")
+
 // Compaction says what Compact does. Zero values have the defaults that the
 // comments name.
 type Compaction struct {
+	// Open opens an object of a table that lies on the disk.
+	Open func(name string, table analyzer.Table) (Rows, error)
 	// Age is how long a day must be over. Default 3 days.
 	Age time.Duration
 	// Days is how many days are looked at, the last of them the youngest that is

@@ -17,6 +17,7 @@ import (
 	"github.com/keytrail/keytrail/analyzer/cloud/cloudtest"
 	"github.com/keytrail/keytrail/analyzer/lake"
 	"github.com/keytrail/keytrail/analyzer/remote"
+	"github.com/keytrail/keytrail/analyzer/rows"
 )
 
 // settledDay is a bucket with a day of small batches of which each brings again
@@ -88,10 +89,11 @@ func requireMerged(t *testing.T, b cloud.Bucket) {
 	}
 }
 
-var eager = remote.Compaction{MinObjects: 2}
+var eager = remote.Compaction{MinObjects: 2, Open: rows.Open}
 
 func compact(t *testing.T, l *remote.Lake, c remote.Compaction) remote.Compacted {
 	t.Helper()
+	c.Open = rows.Open
 	did, err := l.Compact(t.Context(), c)
 	require.NoError(t, err)
 	return did

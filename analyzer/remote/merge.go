@@ -20,7 +20,7 @@ func (w *compacting) merge(ctx context.Context, f *folder, objects []analyzer.Ob
 	if err := w.Fetch(ctx, objects); err != nil {
 		return settled{}, 0, err
 	}
-	var files []*objectFile
+	var files []Rows
 	defer func() {
 		for _, file := range files {
 			_ = file.Close() // it was only read
@@ -33,8 +33,8 @@ func (w *compacting) merge(ctx context.Context, f *folder, objects []analyzer.Ob
 	var sources []source
 	var rows int64
 	for _, o := range objects {
-		file, err := openObject(w.file(o.Path), f.table)
-		if errors.Is(err, errForeign) {
+		file, err := w.Open(w.file(o.Path), f.table)
+		if errors.Is(err, ErrForeign) {
 			w.options.Log.WarnContext(ctx, "an object is not merged", "object", o.Path, "why", err)
 			continue
 		}
@@ -58,7 +58,7 @@ func (w *compacting) merge(ctx context.Context, f *folder, objects []analyzer.Ob
 
 // writeMerged copies the rows of files, but those to drop, into an object of a
 // name.
-func (w *compacting) writeMerged(ctx context.Context, f *folder, name string, files []*objectFile, drop []rowSet) (o analyzer.Object, err error) {
+func (w *compacting) writeMerged(ctx context.Context, f *folder, name string, files []Rows, drop []rowSet) (o analyzer.Object, err error) {
 	dir, err := os.MkdirTemp(w.temp(), "merge-")
 	if err != nil {
 		return o, fmt.Errorf("make room for a merge: %w", err)
@@ -75,7 +75,7 @@ func (w *compacting) writeMerged(ctx context.Context, f *folder, name string, fi
 	}
 	for i, file := range files {
 		row := int64(-1)
-		err := file.events(func(ev *analyzer.Event) error {
+		err := file.Events(func(ev *analyzer.Event) error {
 			row++
 			if drop[i].has(row) {
 				return nil
@@ -86,7 +86,7 @@ func (w *compacting) writeMerged(ctx context.Context, f *folder, name string, fi
 			return out.Add(ev)
 		})
 		if err != nil {
-			return o, fmt.Errorf("copy the events of %s: %w", file.name, err)
+			return o, fmt.Errorf("copy the events of %s: %w", file.Name(), err)
 		}
 	}
 	objects, err := out.Close()
@@ -132,7 +132,7 @@ func (s rowSet) add(row int64) { s[row/64] |= 1 << (row % 64) }
 // findRepeated finds the rows whose event another row has, too. Of these the one
 // with the earliest time stays, and of several of that time the first, as the
 // engine takes them.
-func findRepeated(files []*objectFile) (drop []rowSet, repeated int64, err error) {
+func findRepeated(files []Rows) (drop []rowSet, repeated int64, err error) {
 	type place struct {
 		millis int64
 		file   int
@@ -143,7 +143,7 @@ func findRepeated(files []*objectFile) (drop []rowSet, repeated int64, err error
 	for i, file := range files {
 		drop[i] = make(rowSet, file.NumRows()/64+1)
 		row := int64(0)
-		err := file.ids(func(account, id string, millis int64) {
+		err := file.IDs(func(account, id string, millis int64) {
 			sum := sha256.Sum256([]byte(account + "\x00" + id))
 			key := [16]byte(sum[:16])
 			at := place{millis, i, row}
@@ -159,7 +159,7 @@ func findRepeated(files []*objectFile) (drop []rowSet, repeated int64, err error
 			seen[key] = at
 		})
 		if err != nil {
-			return nil, 0, fmt.Errorf("%s: %w", file.name, err)
+			return nil, 0, fmt.Errorf("%s: %w", file.Name(), err)
 		}
 	}
 	return drop, repeated, nil

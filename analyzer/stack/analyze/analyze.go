@@ -27,6 +27,7 @@ import (
 	"github.com/keytrail/keytrail/analyzer/cloud"
 	"github.com/keytrail/keytrail/analyzer/pipeline"
 	"github.com/keytrail/keytrail/analyzer/remote"
+	"github.com/keytrail/keytrail/analyzer/rows"
 	"github.com/keytrail/keytrail/analyzer/stack"
 	"github.com/keytrail/keytrail/analyzer/stack/notify"
 	"github.com/keytrail/keytrail/analyzer/store/table"
@@ -153,6 +154,7 @@ func (h *shard) compact(ctx context.Context, rep *Report) error {
 		return err
 	}
 	did, err := h.Lake.Compact(ctx, remote.Compaction{
+		Open: rows.Open,
 		Keep: m.Hot, Stop: func() bool { return stack.Remaining(ctx, h.Now(), h.Reserve) <= 0 },
 	})
 	rep.Compacts = did.Merged

@@ -1,4 +1,7 @@
-package remote
+// Package rows reads objects of the lake back into events. It is apart from
+// package lake, which writes them, because reading Parquet takes much more code
+// than writing our own: most functions do without.
+package rows
 
 import (
 	"errors"
@@ -13,15 +16,12 @@ import (
 
 	"github.com/keytrail/keytrail/analyzer"
 	"github.com/keytrail/keytrail/analyzer/lake"
+	"github.com/keytrail/keytrail/analyzer/remote"
 )
 
-// errForeign is wrapped by the error of opening an object with other columns
-// than this version writes.
-var errForeign = errors.New("it has a column that this version does not know")
-
-// objectFile is an object of the lake, open for reading.
-type objectFile struct {
-	*parquet.File
+// File is an object of the lake, open for reading.
+type File struct {
+	file   *parquet.File
 	name   string
 	opened *os.File
 	// Of each leaf of its schema, by number:
@@ -29,14 +29,14 @@ type objectFile struct {
 	fields  []int // in analyzer.Event
 }
 
-// openObject opens an object of a table. It may lack columns, which are then
+// Open opens an object of a table. It may lack columns, which are then
 // empty, but it must have no others than the lake has.
-func openObject(name string, table analyzer.Table) (_ *objectFile, err error) {
+func Open(name string, table analyzer.Table) (_ remote.Rows, err error) {
 	opened, err := os.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("open it: %w", err)
 	}
-	f := &objectFile{name: filepath.Base(name), opened: opened}
+	f := &File{name: filepath.Base(name), opened: opened}
 	defer func() {
 		if err != nil {
 			_ = f.Close() // it was only read
@@ -46,7 +46,7 @@ func openObject(name string, table analyzer.Table) (_ *objectFile, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open it: %w", err)
 	}
-	if f.File, err = parquet.OpenFile(opened, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true)); err != nil {
+	if f.file, err = parquet.OpenFile(opened, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true)); err != nil {
 		return nil, fmt.Errorf("read its footer: %w", err)
 	}
 	known := map[string]lake.Column{}
@@ -62,11 +62,11 @@ func openObject(name string, table analyzer.Table) (_ *objectFile, err error) {
 		"varchar": parquet.ByteArray, "varchar[]": parquet.ByteArray, "boolean": parquet.Boolean,
 		"integer": parquet.Int32, "timestamp": parquet.Int64,
 	}
-	for _, path := range f.Schema().Columns() {
+	for _, path := range f.file.Schema().Columns() {
 		c, ok := known[path[0]]
-		leaf, _ := f.Schema().Lookup(path...)
+		leaf, _ := f.file.Schema().Lookup(path...)
 		if !ok || kinds[c.SQL] != leaf.Node.Type().Kind() || (len(path) > 1) != (c.SQL == "varchar[]") {
-			return nil, fmt.Errorf("%w: %s", errForeign, path[0])
+			return nil, fmt.Errorf("%w: %s", remote.ErrForeign, path[0])
 		}
 		f.columns = append(f.columns, c)
 		f.fields = append(f.fields, fields[c.Name])
@@ -75,18 +75,29 @@ func openObject(name string, table analyzer.Table) (_ *objectFile, err error) {
 }
 
 // Close closes the file.
-func (f *objectFile) Close() error { return wrap(f.opened.Close(), "close %s", f.name) }
+func (f *File) Close() error {
+	if err := f.opened.Close(); err != nil {
+		return fmt.Errorf("close %s: %w", f.name, err)
+	}
+	return nil
+}
+
+// Name is the last part of the file's name.
+func (f *File) Name() string { return f.name }
+
+// NumRows is how many events it has.
+func (f *File) NumRows() int64 { return f.file.NumRows() }
 
 // batchRows is how many rows are read at once.
 const batchRows = 512
 
-// events calls do with each event, in order. The event is reused; its texts stay.
-func (f *objectFile) events(do func(ev *analyzer.Event) error) error {
+// Events calls do with each event, in order. The event is reused; its texts stay.
+func (f *File) Events(do func(ev *analyzer.Event) error) error {
 	var ev analyzer.Event
 	fields := reflect.ValueOf(&ev).Elem()
 	texts := shared{}
 	buffer := make([]parquet.Row, batchRows)
-	for _, group := range f.RowGroups() {
+	for _, group := range f.file.RowGroups() {
 		rows := group.Rows()
 		err := each(rows, buffer, func(row parquet.Row) error {
 			ev = analyzer.Event{}
@@ -123,7 +134,7 @@ func each(rows parquet.RowReader, buffer []parquet.Row, do func(row parquet.Row)
 }
 
 // set puts a value into its field of an event.
-func (f *objectFile) set(fields reflect.Value, v parquet.Value, texts shared) {
+func (f *File) set(fields reflect.Value, v parquet.Value, texts shared) {
 	field := fields.Field(f.fields[v.Column()])
 	switch f.columns[v.Column()].SQL {
 	case "varchar":
@@ -165,12 +176,12 @@ func (s shared) text(b []byte) string {
 	return text
 }
 
-// ids calls do with what tells the events apart and with their times, in order.
-func (f *objectFile) ids(do func(account, id string, millis int64)) error {
-	for _, group := range f.RowGroups() {
+// IDs calls do with what tells the events apart and with their times, in order.
+func (f *File) IDs(do func(account, id string, millis int64)) error {
+	for _, group := range f.file.RowGroups() {
 		var columns [3][]parquet.Value
 		for i, name := range []string{"account", "event_id", "event_time"} {
-			leaf, ok := f.Schema().Lookup(name)
+			leaf, ok := f.file.Schema().Lookup(name)
 			if !ok {
 				return fmt.Errorf("it has no column %s", name)
 			}
