@@ -10,6 +10,7 @@ import (
 
 	"github.com/keytrail/keytrail/analyzer/cloud"
 	"github.com/keytrail/keytrail/analyzer/cloud/awssdk"
+	"github.com/keytrail/keytrail/analyzer/cloud/awssdk/cloudtrail"
 	"github.com/keytrail/keytrail/analyzer/report"
 	"github.com/keytrail/keytrail/analyzer/stack"
 	"github.com/keytrail/keytrail/analyzer/stack/backfill"
@@ -31,7 +32,7 @@ no trail sees all that KMS does.`,
 			if err != nil {
 				return err
 			}
-			trails := awssdk.NewCloudTrail(clients.CloudTrail())
+			trails := cloudtrail.New(clients)
 			trails.Shadows = true // also those of other Regions and of the organisation
 			h := doctor.Handler{Trails: trails.Trails, Log: slog.New(slog.DiscardHandler)}
 			rep, err := h.Handle(cmd.Context())

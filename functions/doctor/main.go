@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"github.com/keytrail/keytrail/analyzer/cloud/awssdk"
+	"github.com/keytrail/keytrail/analyzer/cloud/awssdk/cloudtrail"
 	"github.com/keytrail/keytrail/analyzer/stack"
 	"github.com/keytrail/keytrail/analyzer/stack/doctor"
 )
@@ -19,7 +20,7 @@ func start(ctx context.Context, _ *stack.Environment, log *slog.Logger, metrics 
 	if err != nil {
 		return nil, err
 	}
-	trails := awssdk.NewCloudTrail(clients.CloudTrail())
+	trails := cloudtrail.New(clients)
 	trails.Shadows = true // also those of other Regions and of the organisation
 	h := &doctor.Handler{Trails: trails.Trails, Log: log, Metrics: metrics}
 	return func() { lambda.Start(h.Handle) }, nil

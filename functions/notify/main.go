@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"github.com/keytrail/keytrail/analyzer/cloud/awssdk"
+	"github.com/keytrail/keytrail/analyzer/cloud/awssdk/secrets"
 	"github.com/keytrail/keytrail/analyzer/stack"
 	"github.com/keytrail/keytrail/analyzer/stack/config"
 	"github.com/keytrail/keytrail/analyzer/stack/notify"
@@ -37,7 +38,7 @@ func start(ctx context.Context, env *stack.Environment, log *slog.Logger, metric
 	h := &notify.Handler{
 		Store: store, Queue: awssdk.NewQueue(clients.SQS(), queue), Settings: settings, Catalog: catalog,
 		Slack: notify.FromSecret(notify.SecretOptions{
-			Secrets: awssdk.NewSecrets(clients), ARN: secret, Values: store,
+			Secrets: secrets.New(clients), ARN: secret, Values: store,
 			Pace: notify.Pace{Table: items, Now: time.Now}, BaseURL: env.Get(stack.EnvSlackAPI), Log: log,
 		}),
 		Reserve: 20 * time.Second, Now: time.Now, Log: log, Metrics: metrics,

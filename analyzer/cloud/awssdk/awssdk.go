@@ -1,5 +1,5 @@
-// Package awssdk implements the interfaces of package cloud, and the calls of
-// the doctor, with the AWS SDK for Go.
+// Package awssdk implements the interfaces of package cloud with the AWS SDK for
+// Go; packages below it, those that few functions need.
 //
 // Load reads the settings that all programs of AWS share: AWS_REGION, the
 // credentials of the Lambda function or of a profile, AWS_ENDPOINT_URL. Service
@@ -34,12 +34,9 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
-	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	"github.com/aws/aws-sdk-go-v2/service/ssm"
 )
 
 // Options are for Load. The zero Options suit a Lambda function.
@@ -73,12 +70,9 @@ type Clients struct {
 	// output is a stream needs a context from WithStream.
 	Config aws.Config
 
-	s3         lazy[*s3.Client]
-	dynamodb   lazy[*dynamodb.Client]
-	sqs        lazy[*sqs.Client]
-	secrets    lazy[*secretsmanager.Client]
-	ssm        lazy[*ssm.Client]
-	cloudtrail lazy[*cloudtrail.Client]
+	s3       lazy[*s3.Client]
+	dynamodb lazy[*dynamodb.Client]
+	sqs      lazy[*sqs.Client]
 }
 
 // lazy is a value that is made when it is first needed.
@@ -176,19 +170,4 @@ func (c *Clients) DynamoDB() *dynamodb.Client {
 // SQS returns the client of SQS.
 func (c *Clients) SQS() *sqs.Client {
 	return c.sqs.get(func() *sqs.Client { return sqs.NewFromConfig(c.Config) })
-}
-
-// SecretsManager returns the client of Secrets Manager.
-func (c *Clients) SecretsManager() *secretsmanager.Client {
-	return c.secrets.get(func() *secretsmanager.Client { return secretsmanager.NewFromConfig(c.Config) })
-}
-
-// SSM returns the client of Systems Manager, which has the Parameter Store.
-func (c *Clients) SSM() *ssm.Client {
-	return c.ssm.get(func() *ssm.Client { return ssm.NewFromConfig(c.Config) })
-}
-
-// CloudTrail returns the client of CloudTrail.
-func (c *Clients) CloudTrail() *cloudtrail.Client {
-	return c.cloudtrail.get(func() *cloudtrail.Client { return cloudtrail.NewFromConfig(c.Config) })
 }

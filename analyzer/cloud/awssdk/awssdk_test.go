@@ -24,9 +24,6 @@ func TestClientsAreMadeOnce(t *testing.T) {
 	require.Same(t, c.S3(), c.S3())
 	require.Same(t, c.DynamoDB(), c.DynamoDB())
 	require.Same(t, c.SQS(), c.SQS())
-	require.Same(t, c.SecretsManager(), c.SecretsManager())
-	require.Same(t, c.SSM(), c.SSM())
-	require.Same(t, c.CloudTrail(), c.CloudTrail())
 }
 
 func TestObjectsAreInThePathOnlyAtAnEndpoint(t *testing.T) {

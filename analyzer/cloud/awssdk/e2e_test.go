@@ -27,6 +27,8 @@ import (
 	"github.com/keytrail/keytrail/analyzer"
 	"github.com/keytrail/keytrail/analyzer/cloud"
 	"github.com/keytrail/keytrail/analyzer/cloud/awssdk"
+	reader "github.com/keytrail/keytrail/analyzer/cloud/awssdk/cloudtrail"
+	"github.com/keytrail/keytrail/analyzer/cloud/awssdk/secrets"
 	"github.com/keytrail/keytrail/analyzer/cloud/cloudtest"
 	"github.com/keytrail/keytrail/analyzer/cloud/trails"
 )
@@ -125,19 +127,19 @@ func TestMotoQueue(t *testing.T) {
 
 func TestMotoSecrets(t *testing.T) {
 	c := moto(t)
-	secret, err := c.SecretsManager().CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{
+	secret, err := secretsmanager.NewFromConfig(c.Config).CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{
 		Name: aws.String(fresh("secret")), SecretString: aws.String(`{"token":"` + hushed + `"}`),
 	})
 	require.NoError(t, err)
 	name := "/" + fresh("parameter")
-	_, err = c.SSM().PutParameter(t.Context(), &ssm.PutParameterInput{
+	_, err = ssm.NewFromConfig(c.Config).PutParameter(t.Context(), &ssm.PutParameterInput{
 		Name: &name, Type: ssmtypes.ParameterTypeSecureString, Value: aws.String(hushed + "\n"),
 	})
 	require.NoError(t, err)
-	parameter, err := c.SSM().GetParameter(t.Context(), &ssm.GetParameterInput{Name: &name})
+	parameter, err := ssm.NewFromConfig(c.Config).GetParameter(t.Context(), &ssm.GetParameterInput{Name: &name})
 	require.NoError(t, err)
 
-	secrets := awssdk.NewSecrets(c)
+	secrets := secrets.New(c)
 	for _, arn := range []string{aws.ToString(secret.ARN), aws.ToString(parameter.Parameter.ARN)} {
 		value, err := secrets.Secret(t.Context(), arn)
 		require.NoError(t, err, arn)
@@ -154,11 +156,11 @@ func TestMotoTrails(t *testing.T) {
 		Bucket: &bucket, CreateBucketConfiguration: &s3types.CreateBucketConfiguration{LocationConstraint: "eu-central-1"},
 	})
 	require.NoError(t, err)
-	_, err = c.CloudTrail().CreateTrail(t.Context(), &cloudtrail.CreateTrailInput{Name: &name, S3BucketName: &bucket, IsMultiRegionTrail: aws.Bool(true)})
+	_, err = cloudtrail.NewFromConfig(c.Config).CreateTrail(t.Context(), &cloudtrail.CreateTrailInput{Name: &name, S3BucketName: &bucket, IsMultiRegionTrail: aws.Bool(true)})
 	require.NoError(t, err)
 	find := func() trails.Trail {
 		t.Helper()
-		all, err := awssdk.NewCloudTrail(c.CloudTrail()).Trails(t.Context())
+		all, err := reader.New(c).Trails(t.Context())
 		require.NoError(t, err)
 		for _, trail := range all {
 			if trail.Name == name {
@@ -170,11 +172,11 @@ func TestMotoTrails(t *testing.T) {
 	}
 	require.Equal(t, []string{"It records nothing: logging was never started."}, trails.Blind(find()))
 
-	_, err = c.CloudTrail().StartLogging(t.Context(), &cloudtrail.StartLoggingInput{Name: &name})
+	_, err = cloudtrail.NewFromConfig(c.Config).StartLogging(t.Context(), &cloudtrail.StartLoggingInput{Name: &name})
 	require.NoError(t, err)
 	require.Empty(t, trails.Blind(find()))
 
-	_, err = c.CloudTrail().PutEventSelectors(t.Context(), &cloudtrail.PutEventSelectorsInput{
+	_, err = cloudtrail.NewFromConfig(c.Config).PutEventSelectors(t.Context(), &cloudtrail.PutEventSelectorsInput{
 		TrailName: &name, EventSelectors: []cloudtrailtypes.EventSelector{{
 			ReadWriteType: cloudtrailtypes.ReadWriteTypeAll, IncludeManagementEvents: aws.Bool(true),
 			ExcludeManagementEventSources: []string{"kms.amazonaws.com"},

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/keytrail/keytrail/analyzer"
-	"github.com/keytrail/keytrail/analyzer/cloud/awssdk"
+	"github.com/keytrail/keytrail/analyzer/cloud/awssdk/secrets"
 	"github.com/keytrail/keytrail/analyzer/cloud/cloudtest"
 )
 
@@ -30,11 +30,11 @@ const (
 
 func secretOf(value string) reply { return reply{body: object{"SecretString": value}} }
 
-func newSecrets(t *testing.T, replies ...reply) (*awssdk.Secrets, *cloudtest.Clock, *service) {
+func newSecrets(t *testing.T, replies ...reply) (*secrets.Secrets, *cloudtest.Clock, *service) {
 	t.Helper()
 	s := serve(t, replies...)
 	clock := cloudtest.NewClock(time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC))
-	secrets := awssdk.NewSecrets(clients(t, quick))
+	secrets := secrets.New(clients(t, quick))
 	secrets.Now = clock.Now
 	return secrets, clock, s
 }
@@ -111,7 +111,7 @@ func TestOfManyCallersOneAsks(t *testing.T) {
 	}))
 	defer server.Close()
 	t.Setenv("AWS_ENDPOINT_URL", server.URL)
-	secrets := awssdk.NewSecrets(clients(t, quick))
+	secrets := secrets.New(clients(t, quick))
 
 	var callers, started sync.WaitGroup
 	for range 20 {

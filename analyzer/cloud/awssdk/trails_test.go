@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/keytrail/keytrail/analyzer/cloud/awssdk"
+	"github.com/keytrail/keytrail/analyzer/cloud/awssdk/cloudtrail"
 	"github.com/keytrail/keytrail/analyzer/cloud/trails"
 )
 
@@ -40,7 +40,7 @@ func TestATrailIsReadWithAllThatSaysWhatItRecords(t *testing.T) {
 	}}}}
 	list := reply{body: object{"trailList": []object{described(), described()}}}
 	s := serve(t, list, status, classic, reply{body: object{"IsLogging": true}}, advanced)
-	got, err := awssdk.NewCloudTrail(clients(t, quick).CloudTrail()).Trails(t.Context())
+	got, err := cloudtrail.New(clients(t, quick)).Trails(t.Context())
 	require.NoError(t, err)
 
 	bare := trails.Trail{
@@ -74,7 +74,7 @@ func TestATrailIsReadWithAllThatSaysWhatItRecords(t *testing.T) {
 
 func TestShadowTrailsAreAskedForOnlyIfWanted(t *testing.T) {
 	s := serve(t, reply{body: object{"trailList": []object{}}})
-	c := awssdk.NewCloudTrail(clients(t, quick).CloudTrail())
+	c := cloudtrail.New(clients(t, quick))
 	c.Shadows = true
 	got, err := c.Trails(t.Context())
 	require.NoError(t, err)
@@ -90,7 +90,7 @@ func TestATrailThatCannotBeReadDoesNotHideTheOthers(t *testing.T) {
 		refusal("TrailNotFoundException"),
 		reply{body: object{"IsLogging": true}}, refusal("AccessDeniedException"),
 		reply{body: object{"IsLogging": true}}, ok)
-	got, err := awssdk.NewCloudTrail(clients(t, quick).CloudTrail()).Trails(t.Context())
+	got, err := cloudtrail.New(clients(t, quick)).Trails(t.Context())
 	require.ErrorContains(t, err, "read the trail "+trailARN)
 	require.ErrorContains(t, err, "AccessDeniedException")
 	require.NotContains(t, err.Error(), "TrailNotFound", "it was deleted meanwhile")
@@ -98,6 +98,6 @@ func TestATrailThatCannotBeReadDoesNotHideTheOthers(t *testing.T) {
 	require.Equal(t, "other", got[0].Name)
 
 	serve(t, refusal("AccessDeniedException"))
-	_, err = awssdk.NewCloudTrail(clients(t, quick).CloudTrail()).Trails(t.Context())
+	_, err = cloudtrail.New(clients(t, quick)).Trails(t.Context())
 	require.ErrorContains(t, err, "list the trails")
 }

@@ -1,4 +1,7 @@
-package awssdk
+// Package secrets reads secrets of Secrets Manager and of the Parameter Store.
+// It is apart from package awssdk because its two services make a function
+// larger that needs none.
+package secrets
 
 import (
 	"cmp"
@@ -18,6 +21,7 @@ import (
 
 	"github.com/keytrail/keytrail/analyzer"
 	"github.com/keytrail/keytrail/analyzer/cloud"
+	"github.com/keytrail/keytrail/analyzer/cloud/awssdk"
 )
 
 // secretAge is how long a secret is kept, unless Secrets.MaxAge says otherwise:
@@ -31,7 +35,8 @@ type Secrets struct {
 	MaxAge time.Duration    // default 5 min
 	Now    func() time.Time // default time.Now
 
-	clients *Clients
+	manager func() *secretsmanager.Client
+	store   func() *ssm.Client
 	mu      sync.Mutex
 	kept    map[string]*secret // by ARN
 }
@@ -47,9 +52,13 @@ type secret struct {
 
 var _ cloud.Secrets = (*Secrets)(nil)
 
-// NewSecrets returns the secrets that the credentials of clients may read.
-func NewSecrets(clients *Clients) *Secrets {
-	return &Secrets{clients: clients, kept: map[string]*secret{}}
+// New returns the secrets that the credentials of clients may read.
+func New(clients *awssdk.Clients) *Secrets {
+	return &Secrets{
+		manager: sync.OnceValue(func() *secretsmanager.Client { return secretsmanager.NewFromConfig(clients.Config) }),
+		store:   sync.OnceValue(func() *ssm.Client { return ssm.NewFromConfig(clients.Config) }),
+		kept:    map[string]*secret{},
+	}
 }
 
 // Secret implements cloud.Secrets. Of a secret that is a JSON object with the
@@ -116,7 +125,7 @@ func parseSecret(name string) (arn.ARN, error) {
 func (s *Secrets) read(ctx context.Context, a arn.ARN) (string, error) {
 	name := aws.String(a.String())
 	if a.Service == "ssm" {
-		out, err := s.clients.SSM().GetParameter(ctx,
+		out, err := s.store().GetParameter(ctx,
 			&ssm.GetParameterInput{Name: name, WithDecryption: aws.Bool(true)},
 			func(o *ssm.Options) { o.Region = a.Region })
 		if err != nil {
@@ -127,7 +136,7 @@ func (s *Secrets) read(ctx context.Context, a arn.ARN) (string, error) {
 		}
 		return aws.ToString(out.Parameter.Value), nil
 	}
-	out, err := s.clients.SecretsManager().GetSecretValue(ctx,
+	out, err := s.manager().GetSecretValue(ctx,
 		&secretsmanager.GetSecretValueInput{SecretId: name},
 		func(o *secretsmanager.Options) { o.Region = a.Region })
 	if err != nil {

@@ -1,4 +1,6 @@
-package awssdk
+// Package cloudtrail reads the settings of trails. It is apart from package
+// awssdk because only the doctor needs it.
+package cloudtrail
 
 import (
 	"context"
@@ -9,11 +11,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
 
+	"github.com/keytrail/keytrail/analyzer/cloud/awssdk"
 	"github.com/keytrail/keytrail/analyzer/cloud/trails"
 )
 
-// CloudTrail reads the settings of trails.
-type CloudTrail struct {
+// Reader reads the settings of trails.
+type Reader struct {
 	// Shadows includes the shadow trails: those of other home Regions that
 	// record this Region too, and in a member account those of the organisation.
 	Shadows bool
@@ -21,13 +24,15 @@ type CloudTrail struct {
 	client *cloudtrail.Client
 }
 
-// NewCloudTrail returns what reads the trails of the client's Region.
-func NewCloudTrail(client *cloudtrail.Client) *CloudTrail { return &CloudTrail{client: client} }
+// New returns what reads the trails of the clients' Region.
+func New(clients *awssdk.Clients) *Reader {
+	return &Reader{client: cloudtrail.NewFromConfig(clients.Config)}
+}
 
 // Trails returns the trails, each with its status and its selectors as its home
 // Region has them. A trail that is deleted meanwhile is left out. When a trail
 // cannot be read, the others are returned together with the error.
-func (c *CloudTrail) Trails(ctx context.Context) ([]trails.Trail, error) {
+func (c *Reader) Trails(ctx context.Context) ([]trails.Trail, error) {
 	out, err := c.client.DescribeTrails(ctx, &cloudtrail.DescribeTrailsInput{IncludeShadowTrails: &c.Shadows})
 	if err != nil {
 		return nil, fmt.Errorf("list the trails: %w", err)
@@ -47,7 +52,7 @@ func (c *CloudTrail) Trails(ctx context.Context) ([]trails.Trail, error) {
 	return all, errors.Join(failed...)
 }
 
-func (c *CloudTrail) trail(ctx context.Context, described types.Trail) (trails.Trail, error) {
+func (c *Reader) trail(ctx context.Context, described types.Trail) (trails.Trail, error) {
 	t := trails.Trail{
 		Name: aws.ToString(described.Name), ARN: aws.ToString(described.TrailARN),
 		HomeRegion: aws.ToString(described.HomeRegion), Bucket: aws.ToString(described.S3BucketName),
