@@ -48,7 +48,9 @@ func trySeed(t *testing.T, seed uint64, log io.Writer) {
 	for thread, n := range got.parents {
 		require.Equal(t, 1, n, "messages about %s, seed %d", thread, seed)
 	}
-	for _, thread := range want.told {
+	// A thread has the name of its alert's first id: an event that comes late moves
+	// the alert's start and with it its id, but not its thread.
+	for _, thread := range got.told {
 		require.Equal(t, 1, got.parents[thread], "messages about %s, seed %d", thread, seed)
 	}
 }
