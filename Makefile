@@ -63,6 +63,15 @@ lint: $(GOLANGCI) ## vet and lint
 template: build $(VENV_AWS)/.installed ## check template.yaml and infra/ with sam, cfn-lint and an emulated AWS
 	$(VENV_AWS)/bin/python -B infra/check/lane.py
 
+.PHONY: stack
+stack: build functions ## run the stack on this machine: the real functions, emulated services, Slack in the browser
+	go run ./cmd/stack
+
+.PHONY: e2e
+e2e: functions ## test the functions that would be deployed, and the adapters, on emulated services
+	go run ./cmd/stack exec go test -tags e2e -count=1 -timeout 20m -run 'Moto|E2E|Emulated' ./analyzer/cloud/awssdk ./analyzer/store/table
+	go test -tags e2e -count=1 -timeout 60m ./internal/localstack
+
 .PHONY: bench
 bench: build ## measure the figures of docs/bench.md, each against a reference
 	go run ./cmd/bench
