@@ -43,7 +43,7 @@ func main() {
 	case errors.As(err, &exit):
 		os.Exit(max(exit.ExitCode(), 1))
 	case err != nil:
-		fmt.Fprintln(os.Stderr, "stack:", err)
+		_, _ = fmt.Fprintln(os.Stderr, "stack:", err)
 		os.Exit(1)
 	}
 }
@@ -148,13 +148,13 @@ func stack(ctx context.Context, args []string, out io.Writer) (err error) {
 			*f.to = file
 		}
 	}
-	fmt.Fprintln(out, "building and starting …")
+	_, _ = fmt.Fprintln(out, "building and starting …")
 	s, err := localstack.Start(ctx, o.Options)
 	if err != nil {
 		return interrupted(ctx, err)
 	}
 	defer func() {
-		fmt.Fprintln(out, "stopping …")
+		_, _ = fmt.Fprintln(out, "stopping …")
 		err = errors.Join(err, s.Close())
 	}()
 	guide(out, s, o)
@@ -171,10 +171,10 @@ func stack(ctx context.Context, args []string, out io.Writer) (err error) {
 
 // interrupted drops an error that comes from being stopped, which is no failure.
 func interrupted(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 // feedIn feeds what the flags name. Should that fail, the stack goes on.
@@ -183,19 +183,19 @@ func feedIn(ctx context.Context, s *localstack.Stack, o options, out io.Writer) 
 		return nil
 	}
 	n, err := s.Feed(ctx, o.feed, o.last, func(day string, files int) {
-		fmt.Fprintf(out, "        the logs of %s: %d files\n", report.Clean(day), files)
+		_, _ = fmt.Fprintf(out, "        the logs of %s: %d files\n", report.Clean(day), files)
 	})
 	if err != nil && ctx.Err() == nil {
-		fmt.Fprintln(out, "the logs were not all put into the bucket:", report.Clean(err.Error()))
+		_, _ = fmt.Fprintln(out, "the logs were not all put into the bucket:", report.Clean(err.Error()))
 		return err
 	}
-	fmt.Fprintf(out, "        all %d files are in\n", n)
+	_, _ = fmt.Fprintf(out, "        all %d files are in\n", n)
 	return nil
 }
 
 // guide says where things are and what to try.
 func guide(out io.Writer, s *localstack.Stack, o options) {
-	fmt.Fprintf(out, `
+	_, _ = fmt.Fprintf(out, `
 Slack            %s
 AWS              %s
 trail bucket     s3://%s (put log files here, under AWSLogs/)
@@ -229,7 +229,7 @@ func follow(ctx context.Context, s *localstack.Stack, out io.Writer) {
 				if m.ThreadTS != "" && m.ThreadTS != m.TS {
 					mark = "  ↳  "
 				}
-				fmt.Fprintf(out, "%s   #%s  %s\n", mark, s.ChannelName(m.Channel), report.Clean(m.Text))
+				_, _ = fmt.Fprintf(out, "%s   #%s  %s\n", mark, s.ChannelName(m.Channel), report.Clean(m.Text))
 			}
 		}
 		select {
@@ -252,9 +252,9 @@ func (p *problems) Write(b []byte) (int, error) {
 	}
 	switch {
 	case string(who) == "stack":
-		fmt.Fprintf(p.out, "%s\n", report.Clean(string(bytes.TrimSpace(line))))
+		_, _ = fmt.Fprintf(p.out, "%s\n", report.Clean(string(bytes.TrimSpace(line))))
 	case json.Unmarshal(bytes.TrimSpace(line), &said) == nil && (said.Level == "WARN" || said.Level == "ERROR"):
-		fmt.Fprintf(p.out, "%-8s %s: %s\n", who, report.Clean(said.Msg), report.Clean(said.Error))
+		_, _ = fmt.Fprintf(p.out, "%-8s %s: %s\n", who, report.Clean(said.Msg), report.Clean(said.Error))
 	}
 	return len(b), nil
 }
@@ -273,7 +273,7 @@ func feed(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%d files are in the bucket\n", n)
+	_, _ = fmt.Fprintf(out, "%d files are in the bucket\n", n)
 	return nil
 }
 

@@ -73,7 +73,7 @@ type moto struct {
 
 // startMoto starts the emulator on a free port of the loopback interface.
 func startMoto(ctx context.Context, python string) (m *moto, err error) {
-	cmd := exec.Command(python, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0") //nolint:gosec,noctx // the Python of our own environment, which ends with the stack
+	cmd := exec.Command(python, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0") //nolint:noctx // the Python of our own environment, which ends with the stack
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "MOTO_ACCOUNT_ID=" + Account, "PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1",
 		"AWS_ACCESS_KEY_ID=testing", "AWS_SECRET_ACCESS_KEY=testing", "AWS_DEFAULT_REGION=" + Region, "AWS_EC2_METADATA_DISABLED=true",
@@ -118,6 +118,6 @@ func startMoto(ctx context.Context, python string) (m *moto, err error) {
 // stop ends the emulator and all that it holds.
 func (m *moto) stop() error {
 	process.KillGroup(m.cmd.Process.Pid)
-	<-m.err // it was killed; that is no news
+	_ = <-m.err // it was killed; that is no news
 	return nil
 }
