@@ -118,6 +118,6 @@ func startMoto(ctx context.Context, python string) (m *moto, err error) {
 // stop ends the emulator and all that it holds.
 func (m *moto) stop() error {
 	process.KillGroup(m.cmd.Process.Pid)
-	_ = <-m.err // it was killed; that is no news
+	<-m.err //nolint:errcheck // it was killed; that is no news
 	return nil
 }
