@@ -277,6 +277,7 @@ func (w *world) analyzes() {
 	w.lastRun = w.clock.Now()
 	shard := w.runs % w.shards
 	w.runs++
+	w.clean[shard] = false // a run that dies may have left what it found unqueued
 	w.invoke("analyze", analyzeTimeout, func(ctx context.Context, e *environment) func() {
 		rep, err := e.analyze.Handle(ctx, analyze.Request{Shard: shard})
 		return func() { w.analysed(shard, rep, err) }
