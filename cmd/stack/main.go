@@ -12,7 +12,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -66,7 +65,7 @@ type options struct {
 	feed     string
 	last     int
 	settings string
-	lasts    time.Duration
+	lasts    time.Duration // 0 is until Ctrl-C
 	log      string
 	record   string
 	seed     uint64
@@ -240,23 +239,32 @@ func follow(ctx context.Context, s *localstack.Stack, out io.Writer) {
 	}
 }
 
-// problems shows of the functions' log only what is a warning or worse.
+// problems shows of the functions' log only what is a warning or worse, and how
+// invocations failed.
 type problems struct{ out io.Writer }
 
 func (p *problems) Write(b []byte) (int, error) {
-	who, line, _ := bytes.Cut(bytes.TrimSpace(b), []byte(" "))
+	who, line, _ := strings.Cut(strings.TrimSpace(string(b)), " ")
+	line = strings.TrimSpace(line)
 	var said struct {
-		Level string `json:"level"`
-		Msg   string `json:"msg"`
-		Error string `json:"error"`
+		Level   string `json:"level"`
+		Msg     string `json:"msg"`
+		Error   string `json:"error"`
+		Message string `json:"errorMessage"`
 	}
+	if i := strings.IndexByte(line, '{'); i >= 0 {
+		_ = json.Unmarshal([]byte(line[i:]), &said) // or there is nothing to show
+	}
+	var err error
 	switch {
-	case string(who) == "stack":
-		_, _ = fmt.Fprintf(p.out, "%s\n", report.Clean(string(bytes.TrimSpace(line))))
-	case json.Unmarshal(bytes.TrimSpace(line), &said) == nil && (said.Level == "WARN" || said.Level == "ERROR"):
-		_, _ = fmt.Fprintf(p.out, "%-8s %s: %s\n", who, report.Clean(said.Msg), report.Clean(said.Error))
+	case who == "stack":
+		_, err = fmt.Fprintln(p.out, report.Clean(line))
+	case said.Level == "WARN" || said.Level == "ERROR":
+		_, err = fmt.Fprintf(p.out, "%-8s %s: %s\n", who, report.Clean(said.Msg), report.Clean(said.Error))
+	case said.Message != "":
+		_, err = fmt.Fprintf(p.out, "%-8s %s\n", who, report.Clean(said.Message))
 	}
-	return len(b), nil
+	return len(b), err
 }
 
 // feed puts logs into the bucket of a stack that runs.

@@ -339,7 +339,7 @@ func (s *Stack) Depths(ctx context.Context) (map[string]Depth, error) {
 
 func (s *Stack) depth(ctx context.Context, name string) (d Depth, err error) {
 	out, err := s.sqs().GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
-		QueueUrl: aws.String(queueNamed(name).url(s.Endpoint)), AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll},
+		QueueUrl: aws.String(queue{name: name}.url(s.Endpoint)), AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll},
 	})
 	if err != nil {
 		return d, fmt.Errorf("ask how long %s is: %w", name, err)

@@ -67,22 +67,18 @@ type logFile struct {
 // marks, in the order of delivery, and a folder that has them, too.
 func incident(t *testing.T, marks ...string) (files []logFile, folder string) {
 	t.Helper()
-	root := "../../fixtures/incident"
+	root := os.DirFS("../../fixtures/incident")
 	folder = t.TempDir()
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(path, ".json.gz") || !slices.ContainsFunc(marks, func(m string) bool { return strings.Contains(d.Name(), m) }) {
+	err := fs.WalkDir(root, ".", func(key string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(key, ".json.gz") || !slices.ContainsFunc(marks, func(m string) bool { return strings.Contains(d.Name(), m) }) {
 			return err
 		}
-		body, err := os.ReadFile(path)
+		body, err := fs.ReadFile(root, key)
 		if err != nil {
 			return err
 		}
-		key, err := filepath.Rel(root, path)
-		if err != nil {
-			return err
-		}
-		files = append(files, logFile{filepath.ToSlash(key), body})
-		to := filepath.Join(folder, key)
+		files = append(files, logFile{key, body})
+		to := filepath.Join(folder, filepath.FromSlash(key))
 		return errors.Join(os.MkdirAll(filepath.Dir(to), 0o750), os.WriteFile(to, body, 0o600))
 	})
 	require.NoError(t, err)
@@ -117,7 +113,7 @@ func recordsOf(t *testing.T, files []logFile) (records []json.RawMessage) {
 // keytrail builds the command, once, into a folder that TestMain makes.
 var keytrail = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(programs, "keytrail")
-	out, err := exec.Command("go", "build", "-o", path, "../../cmd/keytrail").CombinedOutput()
+	out, err := exec.Command("go", "build", "-o", path, "../../cmd/keytrail").CombinedOutput() //nolint:gosec // a folder of the test's
 	if err != nil {
 		err = fmt.Errorf("build keytrail: %w\n%s", err, out)
 	}
@@ -141,7 +137,7 @@ func replay(t *testing.T, folder string, settings []byte) map[string]finding {
 	require.NoError(t, err)
 	config := filepath.Join(t.TempDir(), "keytrail.yaml")
 	require.NoError(t, os.WriteFile(config, settings, 0o600))
-	cmd := exec.CommandContext(t.Context(), program, "replay", "--format", "json", "--config", config, folder)
+	cmd := exec.CommandContext(t.Context(), program, "replay", "--format", "json", "--config", config, folder) //nolint:gosec // built by the test
 	out, err := cmd.Output()
 	require.NoError(t, err)
 	findings := map[string]finding{}
@@ -396,6 +392,21 @@ func TestACallIsToldSoon(t *testing.T) {
 	took := time.Since(began)
 	t.Log("told after", took.Round(time.Millisecond))
 	require.LessOrEqual(t, took-minute+time.Minute, target, "had the schedule real minutes")
+}
+
+// TestAFolderIsFed feeds days at once, beside schedules that run.
+func TestAFolderIsFed(t *testing.T) {
+	_, folder := incident(t, append(hours(0, 13), "_20260410T")...)
+	s := start(t, localstack.Options{Minute: time.Second})
+	var days []string
+	n, err := s.Feed(t.Context(), folder, 0, func(day string, files int) { days = append(days, fmt.Sprint(day, " ", files)) })
+	require.NoError(t, err)
+	require.Equal(t, []string{"20260410 33", "20260411 20"}, days)
+	require.Equal(t, 53, n)
+	s.settle(3 * time.Minute)
+	require.Equal(t, replay(t, folder, settings(t)), s.findings())
+	s.requireToldOnce()
+	s.requireNothingLeft(0)
 }
 
 // TestTheOtherFunctionsDoTheirWork runs what no queue and no tick does.

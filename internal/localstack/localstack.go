@@ -14,9 +14,9 @@
 //	messages := stack.SlackMessages()
 //
 // What differs from AWS: nobody checks signatures or permissions, time-to-live
-// never deletes, S3 keeps no versions, nothing is far away, and EventBridge is
-// PutEventBridge. Close leaves nothing behind; should the program be killed, its
-// processes end with it on Linux.
+// never deletes, S3 keeps no versions, nothing is far away, EventBridge is
+// PutEventBridge, and compaction runs when Invoke says so. Close leaves nothing
+// behind; should the program be killed, its processes end with it on Linux.
 package localstack
 
 import (
