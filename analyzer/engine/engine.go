@@ -58,7 +58,7 @@ var ErrOutOfMemory = errors.New("the memory limit of the analysis was reached")
 type Config struct {
 	LakeRoot    string // folder that the paths of objects are relative to
 	MemoryRoot  string // folder of memory's generations
-	TempDir     string // where DuckDB spills; default a folder under os.TempDir
+	TempDir     string // where DuckDB spills, made if need be; default os.TempDir
 	MemoryLimit int64  // bytes; default 1 GiB
 	Threads     int    // default GOMAXPROCS
 
@@ -109,6 +109,11 @@ func Open(ctx context.Context, cfg Config) (_ *Engine, err error) {
 	}
 	e := &Engine{cfg: cfg}
 	e.controlColumns, e.usesColumns = eventColumns()
+	if cfg.TempDir != "" {
+		if err := os.MkdirAll(cfg.TempDir, 0o700); err != nil {
+			return nil, fmt.Errorf("make a folder for the analysis: %w", err)
+		}
+	}
 	if e.tmp, err = os.MkdirTemp(cfg.TempDir, "keytrail-duckdb-"); err != nil {
 		return nil, fmt.Errorf("make a temporary folder for the analysis: %w", err)
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -44,6 +45,10 @@ func start(ctx context.Context, env *stack.Environment, log *slog.Logger, metric
 		return nil, err
 	}
 	bucket, temp := awssdk.NewBucket(clients.S3(), bucketName), os.TempDir()
+	spill := filepath.Join(temp, "duckdb")
+	if err := os.RemoveAll(spill); err != nil { // of an invocation that was killed here
+		return nil, fmt.Errorf("free space in %s: %w", temp, err)
+	}
 	count, err := stack.Shards(env)
 	if err != nil {
 		return nil, err
@@ -64,7 +69,7 @@ func start(ctx context.Context, env *stack.Environment, log *slog.Logger, metric
 	h := &analyze.Handler{
 		Shards: shards, Table: awssdk.NewTable(clients.DynamoDB(), table), Queue: awssdk.NewQueue(clients.SQS(), queue),
 		Settings: settings, Catalog: catalog,
-		Temp: filepath.Join(temp, "duckdb"), MemoryLimit: size.DuckDB, Threads: size.Threads, SliceBytes: size.Slice / int64(count),
+		Temp: spill, MemoryLimit: size.DuckDB, Threads: size.Threads, SliceBytes: size.Slice / int64(count),
 		Lease: lease, Reserve: 30 * time.Second, Now: time.Now, Log: log, Metrics: metrics,
 		Owner: func(ctx context.Context) string {
 			if lc, ok := lambdacontext.FromContext(ctx); ok {
