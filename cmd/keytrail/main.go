@@ -171,6 +171,7 @@ Exit status: 0 all was read and done · 1 something was rejected or failed ·
 		a.ingestCommand(),
 		a.analyzeCommand(),
 		a.explainCommand(),
+		a.huntCommand(),
 		a.testCommand(),
 		a.detectionsCommand(builtInCatalog),
 		a.configCommand(),
