@@ -72,6 +72,10 @@ e2e: functions ## test the functions that would be deployed, and the adapters, o
 	go run ./cmd/stack exec go test -tags e2e -count=1 -timeout 20m -run 'Moto|E2E|Emulated' ./analyzer/cloud/awssdk ./analyzer/store/table
 	go test -tags e2e -count=1 -timeout 60m ./internal/localstack
 
+.PHONY: trino
+trino: ## compare hunts on a real Trino (needs JDK 25 and Maven) with those on DuckDB
+	infra/trino/run.sh
+
 .PHONY: bench
 bench: build ## measure the figures of docs/bench.md, each against a reference
 	go run ./cmd/bench

@@ -3,6 +3,7 @@
 # compare it with DuckDB: the same hunts over the same lakes, equal rows.
 #
 #   infra/trino/run.sh [flags of go test]
+#   infra/trino/run.sh --check    says what is missing on this machine, if anything is
 #
 # It needs a JDK 25 (TRINO_JAVA_HOME, JAVA_HOME, or one under /usr/lib/jvm) and
 # Maven, which fetches Trino's jars from Maven Central once, about 155 MB. All of
@@ -38,21 +39,22 @@ if [ ${#missing[@]} -gt 0 ]; then
   printf '  %s\n' "${missing[@]}" >&2
   exit 1
 fi
+[ "${1:-}" != --check ] || exit 0
 if (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null; then
   echo "make trino: port $port is taken; set TRINO_PORT to another" >&2
   exit 1
 fi
 
-mkdir -p "$work"/{etc/catalog,plugin/hive,var,classes}
-rm -rf "$work/data" "$work/var"/*
-mkdir -p "$work/data"
+rm -rf "$work"/{data,var,tmp}
+mkdir -p "$work"/{etc/catalog,plugin/hive,classes,data,var,tmp}
 
 if [ ! -e "$work/lib/.done-$version" ]; then
   echo "fetching Trino $version"
   rm -rf "$work/lib"
-  JAVA_HOME=$jdk mvn -q -B -f infra/trino/pom.xml -Dtrino.version=$version \
+  JAVA_HOME=$jdk mvn -q -B -f infra/trino/pom.xml -Dtrino.version=$version -Dmaven.repo.local="$work/m2" \
     org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
     -DincludeScope=runtime -DoutputDirectory="$work/lib"
+  rm -rf "$work/m2"
   touch "$work/lib/.done-$version"
 fi
 
@@ -89,15 +91,20 @@ fs.local.enabled=true
 local.location=$work/data
 PROPERTIES
 
-TZ=UTC "$jdk/bin/java" -Xmx"$heap" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:+ExitOnOutOfMemoryError -Duser.timezone=UTC \
-  -Djdk.attach.allowAttachSelf=true --add-modules=jdk.incubator.vector --enable-native-access=ALL-UNNAMED \
-  --sun-misc-unsafe-memory-access=allow \
-  -Dnode.environment=lane -Dnode.id=lane-1 -Dnode.data-dir="$work/var" -Dplugin.dir="$work/plugin" \
-  -Dconfig="$work/etc/config.properties" -Dcatalog.config-dir="$work/etc/catalog" \
-  -cp "$work/classes:$work/lib/*" Main > "$work/server.log" 2>&1 &
+# It writes some of its logs below the folder that it is started in.
+(
+  cd "$work"
+  TZ=UTC exec "$jdk/bin/java" -Xmx"$heap" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -XX:+ExitOnOutOfMemoryError \
+    -Duser.timezone=UTC -Djava.io.tmpdir="$work/tmp" \
+    -Djdk.attach.allowAttachSelf=true --add-modules=jdk.incubator.vector --enable-native-access=ALL-UNNAMED \
+    --sun-misc-unsafe-memory-access=allow \
+    -Dnode.environment=lane -Dnode.id=lane-1 -Dnode.data-dir="$work/var" -Dplugin.dir="$work/plugin" \
+    -Dconfig="$work/etc/config.properties" -Dcatalog.config-dir="$work/etc/catalog" \
+    -cp "$work/classes:$work/lib/*" Main > "$work/server.log" 2>&1
+) &
 server=$!
 trap 'kill $server 2> /dev/null || true; wait $server 2> /dev/null || true' EXIT
 
 echo "starting Trino $version on 127.0.0.1:$port (log: .cache/trino/server.log)"
 export KEYTRAIL_TRINO_SERVER=http://127.0.0.1:$port KEYTRAIL_TRINO_DATA=$work/data
-go test -tags trino -count=1 -timeout 80m -run 'TestTrino' "$@" ./analyzer/hunt/
+go test -tags trino -count=1 -timeout 40m -run 'TestTrino' "$@" ./analyzer/hunt/
