@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,14 +15,15 @@ import (
 	"github.com/keytrail/keytrail/analyzer/cloud"
 	"github.com/keytrail/keytrail/analyzer/hunt"
 	"github.com/keytrail/keytrail/analyzer/hunt/athena"
+	"github.com/keytrail/keytrail/analyzer/hunt/athena/athenatest"
 )
 
 // open returns a hunt with a fake, and the pauses that it makes.
-func open(t *testing.T, f *fake) (*athena.Athena, *[]time.Duration) {
+func open(t *testing.T, f *athenatest.Fake) (*athena.Athena, *[]time.Duration) {
 	t.Helper()
 	var pauses []time.Duration
 	return &athena.Athena{
-		Client: f.start(t), Workgroup: "keytrail", Database: "lake", MaxScan: 10 << 30,
+		Client: athenatest.Client(f.Start(t)), Workgroup: "keytrail", Database: "lake", MaxScan: 10 << 30,
 		Wait: func(ctx context.Context, d time.Duration) error {
 			pauses = append(pauses, d)
 			return ctx.Err()
@@ -32,9 +34,9 @@ func open(t *testing.T, f *fake) (*athena.Athena, *[]time.Duration) {
 func none([]string, []any) error { return errors.New("no row was expected") }
 
 func TestAQueryIsFollowedToItsRows(t *testing.T) {
-	f := &fake{
-		states: []state{{name: "QUEUED"}, {name: "RUNNING", scanned: 5}, {name: "RUNNING", scanned: 6}, {name: "SUCCEEDED", scanned: 70_000_000}},
-		columns: []column{
+	f := &athenatest.Fake{
+		States: []athenatest.State{{Name: "QUEUED"}, {Name: "RUNNING", Scanned: 5}, {Name: "RUNNING", Scanned: 6}, {Name: "SUCCEEDED", Scanned: 70_000_000}},
+		Columns: [][2]string{
 			{"principal", "varchar"},
 			{"event_count", "bigint"},
 			{"ratio", "double"},
@@ -44,12 +46,12 @@ func TestAQueryIsFollowedToItsRows(t *testing.T) {
 			{"event_ids", "array"},
 			{"odd", "bigint"},
 		},
-		rows: [][]*string{
-			text("role/a", "7", "0.5", "true", "2026-03-02 09:00:00.250", "2026-03-02", "[e-1, e-2]", "seven"),
+		Rows: [][]*string{
+			athenatest.Text("role/a", "7", "0.5", "true", "2026-03-02 09:00:00.250", "2026-03-02", "[e-1, e-2]", "seven"),
 			{nil, nil, nil, nil, nil, nil, nil, nil},
-			text("", "-1", "2.0", "false", "2026-03-02 09:00:00.000", "2026-03-03", "[]", "1"),
+			athenatest.Text("", "-1", "2.0", "false", "2026-03-02 09:00:00.000", "2026-03-03", "[]", "1"),
 		},
-		pageRows: 2,
+		PageRows: 2,
 	}
 	a, pauses := open(t, f)
 	var rows [][]any
@@ -69,16 +71,16 @@ func TestAQueryIsFollowedToItsRows(t *testing.T) {
 	requireOps(t, f, "StartQueryExecution", "GetQueryExecution", "GetQueryResults")
 	require.Equal(t, []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second}, *pauses)
 
-	started := f.calls[0].body
+	started := f.Calls()[0].Body
 	require.Equal(t, "select 1", started["QueryString"])
 	require.Equal(t, "keytrail", started["WorkGroup"])
 	require.Equal(t, map[string]any{"Catalog": "AwsDataCatalog", "Database": "lake"}, started["QueryExecutionContext"])
 }
 
 func TestManyPagesAreReadWhole(t *testing.T) {
-	f := &fake{states: []state{{name: "SUCCEEDED"}}, columns: []column{{"n", "integer"}}, pageRows: 100}
+	f := &athenatest.Fake{States: []athenatest.State{{Name: "SUCCEEDED"}}, Columns: [][2]string{{"n", "integer"}}, PageRows: 100}
 	for n := range 1234 {
-		f.rows = append(f.rows, text(fmt.Sprint(n)))
+		f.Rows = append(f.Rows, athenatest.Text(fmt.Sprint(n)))
 	}
 	a, _ := open(t, f)
 	next := int64(0)
@@ -89,16 +91,16 @@ func TestManyPagesAreReadWhole(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.Equal(t, int64(1234), next)
-	require.Equal(t, 13, strings.Count(strings.Join(f.ops(), " "), "GetQueryResults"))
+	require.Equal(t, 13, strings.Count(strings.Join(f.Ops(), " "), "GetQueryResults"))
 
 	_, err = a.Query(t.Context(), "select n", func([]string, []any) error { return errors.New("enough") })
 	require.EqualError(t, err, "enough")
 }
 
 func TestAThrottledCallIsMadeAgain(t *testing.T) {
-	f := &fake{
-		states: []state{{name: "SUCCEEDED"}}, columns: []column{{"n", "integer"}}, rows: [][]*string{text("1")}, pageRows: 10,
-		throttle: map[string]int{"StartQueryExecution": 2, "GetQueryExecution": 3, "GetQueryResults": 1},
+	f := &athenatest.Fake{
+		States: []athenatest.State{{Name: "SUCCEEDED"}}, Columns: [][2]string{{"n", "integer"}}, Rows: [][]*string{athenatest.Text("1")}, PageRows: 10,
+		Throttle: map[string]int{"StartQueryExecution": 2, "GetQueryExecution": 3, "GetQueryResults": 1},
 	}
 	a, pauses := open(t, f)
 	rows := 0
@@ -107,14 +109,14 @@ func TestAThrottledCallIsMadeAgain(t *testing.T) {
 	require.Equal(t, 1, rows)
 	require.Len(t, *pauses, 6)
 
-	f.throttle["StartQueryExecution"] = 1000
+	f.Throttle["StartQueryExecution"] = 1000
 	_, err = a.Query(t.Context(), "select 1", none)
 	require.ErrorContains(t, err, "start the query: ")
 	require.ErrorContains(t, err, "TooManyRequestsException")
 }
 
 func TestAFailedQuerySaysWhyAndCostsNothing(t *testing.T) {
-	f := &fake{states: []state{{name: "RUNNING", scanned: 5}, {name: "FAILED", reason: "COLUMN_NOT_FOUND: line 1:8: Column 'x' cannot be resolved", scanned: 7}}}
+	f := &athenatest.Fake{States: []athenatest.State{{Name: "RUNNING", Scanned: 5}, {Name: "FAILED", Reason: "COLUMN_NOT_FOUND: line 1:8: Column 'x' cannot be resolved", Scanned: 7}}}
 	a, _ := open(t, f)
 	u, err := a.Query(t.Context(), "select x", none)
 	require.EqualError(t, err, "query q-1 failed: COLUMN_NOT_FOUND: line 1:8: Column 'x' cannot be resolved")
@@ -124,30 +126,30 @@ func TestAFailedQuerySaysWhyAndCostsNothing(t *testing.T) {
 
 // Athena cancels a query at the limit of its workgroup; what was read is paid.
 func TestACancelledQuerySaysWhyAndIsPaid(t *testing.T) {
-	f := &fake{states: []state{{name: "CANCELLED", reason: "Bytes scanned limit was exceeded", scanned: 1 << 30}}}
+	f := &athenatest.Fake{States: []athenatest.State{{Name: "CANCELLED", Reason: "Bytes scanned limit was exceeded", Scanned: 1 << 30}}}
 	a, _ := open(t, f)
 	u, err := a.Query(t.Context(), "select 1", none)
 	require.EqualError(t, err, "query q-1 was cancelled: Bytes scanned limit was exceeded")
 	require.Equal(t, athena.Usage{Query: "q-1", Scanned: 1 << 30, Charged: true}, u)
 
-	f.states[0].reason = ""
+	f.States[0].Reason = ""
 	_, err = a.Query(t.Context(), "select 1", none)
 	require.EqualError(t, err, "query q-1 was cancelled: Athena gave no reason")
 }
 
 func TestAQueryThatReadsTooMuchIsStopped(t *testing.T) {
-	f := &fake{states: []state{{name: "RUNNING", scanned: 10 << 30}, {name: "RUNNING", scanned: 11 << 30}, {name: "RUNNING", scanned: 12 << 30}}}
+	f := &athenatest.Fake{States: []athenatest.State{{Name: "RUNNING", Scanned: 10 << 30}, {Name: "RUNNING", Scanned: 11 << 30}, {Name: "RUNNING", Scanned: 12 << 30}}}
 	a, _ := open(t, f)
 	u, err := a.Query(t.Context(), "select 1", none)
 	require.ErrorIs(t, err, athena.ErrStopped)
 	require.Equal(t, athena.Usage{Query: "q-1", Scanned: 12 << 30, Charged: true}, u, "with what it read until it stopped")
-	require.True(t, f.stopped)
+	require.True(t, f.Stopped())
 }
 
 func TestAQueryIsStoppedWhenNobodyWaitsForIt(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	f := &fake{states: []state{{name: "RUNNING", scanned: 1}, {name: "RUNNING", scanned: 2}, {name: "RUNNING", scanned: 3}}}
-	f.onAsk = func(n int) {
+	f := &athenatest.Fake{States: []athenatest.State{{Name: "RUNNING", Scanned: 1}, {Name: "RUNNING", Scanned: 2}, {Name: "RUNNING", Scanned: 3}}}
+	f.OnAsk = func(n int) {
 		if n == 2 {
 			cancel()
 		}
@@ -155,40 +157,40 @@ func TestAQueryIsStoppedWhenNobodyWaitsForIt(t *testing.T) {
 	a, _ := open(t, f)
 	u, err := a.Query(ctx, "select 1", none)
 	require.ErrorIs(t, err, context.Canceled)
-	require.True(t, f.stopped)
+	require.True(t, f.Stopped())
 	require.Equal(t, "q-1", u.Query)
 	require.Equal(t, int64(3), u.Scanned)
 
-	f = &fake{}
+	f = &athenatest.Fake{}
 	a, _ = open(t, f)
 	_, err = a.Query(ctx, "select 1", none)
 	require.ErrorIs(t, err, context.Canceled)
-	require.Empty(t, f.ops(), "nothing is started any more")
+	require.Empty(t, f.Ops(), "nothing is started any more")
 }
 
 // When it cannot be seen how a query is doing, it is not left to run.
 func TestAQueryOutOfSightIsStopped(t *testing.T) {
-	f := &fake{refuse: map[string]string{"GetQueryExecution": "AccessDeniedException"}}
+	f := &athenatest.Fake{Refuse: map[string]string{"GetQueryExecution": "AccessDeniedException"}}
 	a, _ := open(t, f)
 	_, err := a.Query(t.Context(), "select 1", none)
 	require.ErrorContains(t, err, "ask how query q-1 is doing: ")
-	require.True(t, f.stopped)
+	require.True(t, f.Stopped())
 
-	f.refuse["StopQueryExecution"] = "AccessDeniedException"
+	f.Refuse["StopQueryExecution"] = "AccessDeniedException"
 	_, err = a.Query(t.Context(), "select 1", none)
 	require.ErrorContains(t, err, "query q-1 may still run, up to the workgroup's limit")
 }
 
 func TestAStatementThatAthenaCannotTakeIsNotSent(t *testing.T) {
-	f := &fake{}
+	f := &athenatest.Fake{}
 	a, _ := open(t, f)
 	_, err := a.Query(t.Context(), strings.Repeat("x", 262_145), none)
 	require.ErrorContains(t, err, "the statement has 262145 bytes, Athena takes 262144")
-	require.Empty(t, f.ops())
+	require.Empty(t, f.Ops())
 }
 
 func TestAWorkgroupWithoutALimitIsRefused(t *testing.T) {
-	f := &fake{throttle: map[string]int{"GetWorkGroup": 1}, workgroup: map[string]any{
+	f := &athenatest.Fake{Throttle: map[string]int{"GetWorkGroup": 1}, Workgroup: map[string]any{
 		"Name": "keytrail", "State": "ENABLED", "Configuration": map[string]any{"BytesScannedCutoffPerQuery": 10 << 30},
 	}}
 	a, _ := open(t, f)
@@ -201,11 +203,11 @@ func TestAWorkgroupWithoutALimitIsRefused(t *testing.T) {
 		{"Name": "keytrail", "State": "ENABLED", "Configuration": map[string]any{}},
 		{"Name": "keytrail", "State": "DISABLED", "Configuration": map[string]any{"BytesScannedCutoffPerQuery": 10 << 30}},
 	} {
-		f.workgroup = w
+		f.Workgroup = w
 		_, err = a.Limit(t.Context())
 		require.ErrorIs(t, err, athena.ErrRefused)
 	}
-	f.refuse = map[string]string{"GetWorkGroup": "InvalidRequestException"}
+	f.Refuse = map[string]string{"GetWorkGroup": "InvalidRequestException"}
 	_, err = a.Limit(t.Context())
 	require.ErrorContains(t, err, "look up the workgroup keytrail: ")
 	require.NotErrorIs(t, err, athena.ErrRefused)
@@ -255,7 +257,7 @@ func TestAnEstimateAddsUpTheDaysThatAreRead(t *testing.T) {
 	}
 	b.keys = append(b.keys, "lake/uses_of_others/day=2026-03-02/0.parquet")
 	at := func(day int) time.Time { return time.Date(2026, 3, day, 0, 0, 0, 0, time.UTC) }
-	f := &fake{location: "s3://bucket/lake/TABLE"}
+	f := &athenatest.Fake{Location: "s3://bucket/lake/TABLE"}
 	a, _ := open(t, f)
 	estimate := func(reads map[analyzer.Table]hunt.Days) int64 {
 		n, err := a.Estimate(t.Context(), reads, func(name string) athena.Lister {
@@ -274,7 +276,7 @@ func TestAnEstimateAddsUpTheDaysThatAreRead(t *testing.T) {
 func TestAnEstimateThatCannotBeMadeSaysSo(t *testing.T) {
 	reads := map[analyzer.Table]hunt.Days{analyzer.TableUses: {To: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)}}
 	b := &bucket{err: errors.New("denied")}
-	f := &fake{location: "s3://bucket/TABLE/"}
+	f := &athenatest.Fake{Location: "s3://bucket/TABLE/"}
 	a, _ := open(t, f)
 	estimate := func() error {
 		_, err := a.Estimate(t.Context(), reads, func(string) athena.Lister { return b })
@@ -282,17 +284,22 @@ func TestAnEstimateThatCannotBeMadeSaysSo(t *testing.T) {
 		return err
 	}
 	require.ErrorContains(t, estimate(), "denied")
-	f.location = ""
+	f.Location = ""
 	require.ErrorContains(t, estimate(), "Athena does not say where the table uses is")
-	f.refuse = map[string]string{"GetTableMetadata": "MetadataException"}
+	f.Refuse = map[string]string{"GetTableMetadata": "MetadataException"}
 	require.ErrorContains(t, estimate(), "MetadataException")
 
 	// A lake of too many objects is not listed to its end.
-	f.refuse, f.location = nil, "s3://bucket/TABLE"
+	f.Refuse, f.Location = nil, "s3://bucket/TABLE"
 	b = &bucket{page: 1}
 	for n := range 300 {
 		b.keys = append(b.keys, fmt.Sprintf("uses/day=2026-02-01/%04d.parquet", n))
 	}
 	require.ErrorContains(t, estimate(), "there are more than 200000 objects")
 	require.Equal(t, 200, b.asks)
+}
+
+func requireOps(t *testing.T, f *athenatest.Fake, want ...string) {
+	t.Helper()
+	require.Equal(t, want, slices.Compact(f.Ops()))
 }
