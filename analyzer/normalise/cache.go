@@ -96,63 +96,28 @@ func (n *interner[T]) guess(v jsonscan.Value, last **interned[T]) *interned[T] {
 	return entry
 }
 
-const (
-	// A cache has ways times cacheSets pieces at most.
-	ways      = 4
-	cacheSets = 1 << 12
-	doorSlots = 1 << 13
-	// Longer pieces do not repeat often enough to be worth keeping.
-	cachedPiece = 8 << 10
-)
-
-// pieces remembers what objects and lists mean, by the hash of their bytes. The
-// hash has 64 bits and a random seed, and is compared with four others each
-// time: in 10^12 pieces, one is taken for another with a chance of 1 in 5
-// million, and nobody can bring that about who does not know the seed.
+// pieces tells what objects and lists mean. What that is stays with those that
+// the reader of the records remembers by their bytes (see jsonscan.Known).
 type pieces[T any] struct {
-	seed   maphash.Seed
-	parse  func(v jsonscan.Value) T
-	sets   []set[T]
-	door   []uint64 // hashes seen once: a piece is kept when it comes again
-	victim uint64
-	once   T
-}
-
-// set is one line of memory on most machines.
-type set[T any] struct {
-	hashes [ways]uint64
-	values [ways]*T
-}
-
-func newPieces[T any](seed maphash.Seed, parse func(jsonscan.Value) T) *pieces[T] {
-	return &pieces[T]{seed: seed, parse: parse, sets: make([]set[T], cacheSets), door: make([]uint64, doorSlots)}
+	parse func(v jsonscan.Value) T
+	once  T
 }
 
 // get returns what a value means. The result is valid until the next call and
 // must not be changed.
 func (p *pieces[T]) get(v jsonscan.Value) *T {
-	raw := v.Raw()
-	if len(raw) > cachedPiece {
+	memo := v.Memo()
+	if memo == nil {
 		p.once = p.parse(v)
 		return &p.once
 	}
-	hash := maphash.Bytes(p.seed, raw)
-	s := &p.sets[hash%cacheSets]
-	for i := range s.hashes {
-		if s.hashes[i] == hash && s.values[i] != nil {
-			return s.values[i]
-		}
+	value, ok := (*memo).(*T)
+	if !ok {
+		value = new(T)
+		*value = p.parse(v)
+		*memo = value
 	}
-	if door := &p.door[hash%doorSlots]; *door != hash {
-		*door = hash
-		p.once = p.parse(v)
-		return &p.once
-	}
-	value := p.parse(v)
-	p.victim++
-	i := p.victim % ways
-	s.hashes[i], s.values[i] = hash, &value
-	return &value
+	return value
 }
 
 // slab hands out texts that do not repeat, many to one allocation.

@@ -88,11 +88,11 @@ type Normaliser struct {
 	names      *words
 	agents     *interner[agent]
 	networks   *interner[string]
-	identities *pieces[identity]
-	resources  *pieces[resources]
-	requests   *pieces[request]
-	additional *pieces[additional]
-	tls        *pieces[string]
+	identities pieces[identity]
+	resources  pieces[resources]
+	requests   pieces[request]
+	additional pieces[additional]
+	tls        pieces[string]
 	ids        slab
 	doc        jsonscan.Doc // for records that come unparsed
 
@@ -112,12 +112,13 @@ func New(options ...Option) *Normaliser {
 		names:      newWords(seed, 11),
 		agents:     newInterner(seed, 10, parseAgent),
 		networks:   newInterner(seed, 12, networkOf),
-		identities: newPieces(seed, func(v jsonscan.Value) identity { return parseIdentity(v, parts) }),
-		resources:  newPieces(seed, parseResources),
-		requests:   newPieces(seed, func(v jsonscan.Value) request { return parseRequest(v, parts) }),
-		additional: newPieces(seed, func(v jsonscan.Value) additional { return parseAdditional(v, parts) }),
-		tls:        newPieces(seed, func(v jsonscan.Value) string { return parts.text(v.Get("tlsVersion")) }),
+		identities: pieces[identity]{parse: func(v jsonscan.Value) identity { return parseIdentity(v, parts) }},
+		resources:  pieces[resources]{parse: parseResources},
+		requests:   pieces[request]{parse: func(v jsonscan.Value) request { return parseRequest(v, parts) }},
+		additional: pieces[additional]{parse: func(v jsonscan.Value) additional { return parseAdditional(v, parts) }},
+		tls:        pieces[string]{parse: func(v jsonscan.Value) string { return parts.text(v.Get("tlsVersion")) }},
 	}
+	n.doc.Known = jsonscan.NewKnown()
 	for _, o := range options {
 		o(n)
 	}

@@ -3,13 +3,14 @@ package trail
 import (
 	"bufio"
 	"bytes"
+	"compress/flate"
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
 	"sync/atomic"
 
-	"github.com/klauspost/compress/flate"
-	"github.com/klauspost/compress/gzip"
+	"github.com/keytrail/keytrail/analyzer/trail/inflate"
 )
 
 // ErrBomb is wrapped in the error with which a gzip file ends that inflates to
@@ -26,7 +27,7 @@ const maxLayers = 3
 type inflater struct {
 	compressed counter
 	buffered   *bufio.Reader
-	gzip       *gzip.Reader
+	gzip       inflate.Reader
 	limited    limited
 }
 
@@ -41,17 +42,10 @@ func (f *inflater) reset(src io.Reader, limits Limits, read func(int)) io.Reader
 	if magic, _ := f.buffered.Peek(len(gzipMagic)); string(magic) != gzipMagic {
 		return f.buffered
 	}
-	var err error
-	if f.gzip == nil {
-		f.gzip, err = gzip.NewReader(f.buffered)
-	} else {
-		err = f.gzip.Reset(f.buffered)
-	}
-	if err != nil {
-		f.gzip = nil
+	if err := f.gzip.Reset(f.buffered); err != nil {
 		return failing{headerError(err)}
 	}
-	f.limited = limited{r: f.gzip, in: &f.compressed, limits: limits}
+	f.limited = limited{r: &f.gzip, in: &f.compressed, limits: limits}
 	return &f.limited
 }
 
@@ -63,14 +57,18 @@ func (f *inflater) release() {
 	}
 }
 
-// again returns what a stream inflates to that turned out to be gzip itself.
+// again returns what a stream inflates to that turned out to be gzip itself;
+// head is what it gave so far, and rest the stream.
 func again(head []byte, rest io.Reader, limits Limits) io.Reader {
+	if outer, ok := rest.(*limited); ok {
+		outer.r.Remember(head)
+	}
 	in := &counter{r: io.MultiReader(bytes.NewReader(bytes.Clone(head)), rest)}
-	inner, err := gzip.NewReader(in)
-	if err != nil {
+	var inner inflate.Reader
+	if err := inner.Reset(in); err != nil {
 		return failing{headerError(err)}
 	}
-	return &limited{r: inner, in: in, limits: limits}
+	return &limited{r: &inner, in: in, limits: limits}
 }
 
 // headerError makes an end within the header what it is.
@@ -122,14 +120,18 @@ func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
 // limited ends a stream that inflates too much.
 type limited struct {
-	r      io.Reader
+	r      *inflate.Reader
 	in     *counter
 	out    int64
 	limits Limits
 }
 
-func (l *limited) Read(p []byte) (int, error) {
-	n, err := l.r.Read(p)
+func (l *limited) Read(p []byte) (int, error) { return l.within(l.r.Read(p)) }
+
+// ReadOnto is Read behind what was read before (see inflate.Reader.ReadOnto).
+func (l *limited) ReadOnto(buf []byte, at int) (int, error) { return l.within(l.r.ReadOnto(buf, at)) }
+
+func (l *limited) within(n int, err error) (int, error) {
 	l.out += int64(n)
 	switch {
 	case l.out > ratioFree && l.out/l.limits.MaxRatio > l.in.n.Load():

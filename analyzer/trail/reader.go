@@ -62,6 +62,7 @@ func (r *Reader) scan(h Handler) *scan {
 	s, _ := r.scans.Get().(*scan)
 	if s == nil {
 		s = &scan{}
+		s.doc.Known = jsonscan.NewKnown()
 	}
 	s.window.size = r.window
 	s.handler, s.filter, s.limits = h, r.Filter, r.Limits.withDefaults()

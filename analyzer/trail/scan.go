@@ -519,8 +519,7 @@ func (s *scan) value(c byte, depth int) status {
 // shrink gives back memory that an uncommonly large record took.
 func (s *scan) shrink() {
 	if s.doc.Size() > windowKept {
-		depth := s.doc.MaxDepth
-		s.doc = jsonscan.Doc{MaxDepth: depth}
+		s.doc = jsonscan.Doc{MaxDepth: s.doc.MaxDepth, Known: s.doc.Known}
 	}
 	if cap(s.scratch) > windowKept {
 		s.scratch = nil

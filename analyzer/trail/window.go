@@ -4,11 +4,15 @@ import (
 	"errors"
 	"io"
 
+	"github.com/keytrail/keytrail/analyzer/trail/inflate"
 	"github.com/keytrail/keytrail/analyzer/trail/jsonscan"
 )
 
 const (
 	windowSize = 128 << 10
+	// readSize is how much is read at once, so that it is still near when it is
+	// looked at.
+	readSize = 32 << 10
 	// A window that had to grow beyond this is not kept for the next file.
 	windowKept = 1 << 20
 	// indexStep is how many blocks are indexed at a time: 16 KiB of text.
@@ -22,6 +26,7 @@ const (
 type window struct {
 	size  int // of buf at first; 0 means windowSize
 	src   io.Reader
+	onto  onto  // src, when it is read without copying
 	err   error // why there is no more: io.EOF or what went wrong
 	base  int64 // where buf[0] is in the stream
 	buf   []byte
@@ -33,6 +38,12 @@ type window struct {
 	state  jsonscan.State
 }
 
+// onto is a source that reads behind what it gave before and looks at it again:
+// the last inflate.History bytes must stay there.
+type onto interface {
+	ReadOnto(buf []byte, at int) (n int, err error)
+}
+
 func (w *window) reset(src io.Reader) {
 	if w.size == 0 {
 		w.size = windowSize
@@ -42,6 +53,10 @@ func (w *window) reset(src io.Reader) {
 	}
 	w.src, w.err, w.base, w.end, w.limit, w.origin = src, nil, 0, 0, 0, 0
 	w.blocks, w.state = w.blocks[:0], jsonscan.State{}
+	w.onto = nil
+	if w.size >= windowSize { // a smaller one has no room for the history
+		w.onto, _ = src.(onto)
+	}
 }
 
 // offset returns where a position is in the stream.
@@ -58,17 +73,14 @@ func (w *window) more(keep int) (shift int, ok bool) {
 		if w.err != nil {
 			return shift, false
 		}
-		// The room for one read: inflating gives 32 KiB at a time.
-		room := w.size / 4
+		room := min(readSize, w.size/4)
 		if len(w.buf)-windowPad-w.end < room {
 			shift += w.forget(keep - shift)
 			if len(w.buf)-windowPad-w.end < room {
 				w.buf = append(w.buf[:w.end], make([]byte, 2*len(w.buf)-w.end)...)
 			}
 		}
-		var n int
-		n, w.err = w.src.Read(w.buf[w.end : len(w.buf)-windowPad])
-		w.end += n
+		w.read()
 	}
 	if !w.index() {
 		w.err = io.ErrNoProgress
@@ -77,10 +89,25 @@ func (w *window) more(keep int) (shift int, ok bool) {
 	return shift, true
 }
 
-// forget moves the data from keep on to the front, as far as whole blocks allow.
+func (w *window) read() {
+	var n int
+	if room := w.buf[:len(w.buf)-windowPad]; w.onto != nil {
+		n, w.err = w.onto.ReadOnto(room[:min(len(room), w.end+readSize)], w.end)
+	} else {
+		n, w.err = w.src.Read(room[w.end:])
+	}
+	w.end += n
+}
+
+// forget moves the data from keep on to the front, as far as whole blocks and
+// the history allow.
 func (w *window) forget(keep int) (shift int) {
+	if w.onto != nil {
+		keep = min(keep, w.end-inflate.History)
+	}
+	shift = max(0, min(keep, w.origin))
 	blocks := min(max(0, keep-w.origin)/jsonscan.BlockSize, len(w.blocks))
-	shift = w.origin + blocks*jsonscan.BlockSize
+	shift += blocks * jsonscan.BlockSize
 	if shift == 0 {
 		return 0
 	}
@@ -89,7 +116,7 @@ func (w *window) forget(keep int) (shift int) {
 	w.end -= shift
 	w.limit -= shift
 	w.base += int64(shift)
-	w.origin = 0
+	w.origin -= shift - blocks*jsonscan.BlockSize
 	return shift
 }
 

@@ -28,6 +28,7 @@ package jsonscan
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"strconv"
 	"unicode/utf8"
 )
@@ -36,7 +37,7 @@ import (
 const (
 	// DefaultMaxDepth is far more than any real record has (about 12).
 	DefaultMaxDepth = 200
-	// DefaultMaxValues bounds the memory of a Doc to 16 MiB (16 bytes a value).
+	// DefaultMaxValues bounds the memory of a Doc to 20 MiB (20 bytes a value).
 	DefaultMaxValues = 1 << 20
 )
 
@@ -77,6 +78,7 @@ func (e *SyntaxError) Error() string {
 type node struct {
 	start, end uint32 // in the text; strings with their quotes
 	next       uint32 // the node after the value, in nodes
+	piece      uint32 // of an object or list that is known: its number in pieces plus 1
 	kind       Kind
 }
 
@@ -85,12 +87,29 @@ type node struct {
 type Doc struct {
 	MaxDepth  int // of brackets in one another; 0 means DefaultMaxDepth
 	MaxValues int // keys count too; 0 means DefaultMaxValues
+	// Known, when set, saves reading again what repeats from text to text.
+	Known *Known
 
 	data    []byte
 	nodes   []node
+	pieces  []piece
 	escaped bool // there is a backslash somewhere
+	special bool // there is something that Block.Special says
+	indexed []Block
+	first   int // bit of indexed
 	blocks  []Block
 	parents []uint32
+}
+
+func (d *Doc) limits() (maxDepth, maxValues int) {
+	maxDepth, maxValues = d.MaxDepth, d.MaxValues
+	if maxDepth <= 0 {
+		maxDepth = DefaultMaxDepth
+	}
+	if maxValues <= 0 {
+		maxValues = DefaultMaxValues
+	}
+	return maxDepth, maxValues
 }
 
 // Parse reads the text, which must be one JSON value with nothing but white
@@ -107,13 +126,45 @@ func (d *Doc) Parse(text []byte) error {
 
 // ParseIndexed is Parse for a text that is part of a longer one which was
 // indexed already: bit first of blocks stands for the text's first byte, where
-// the index must have been outside of strings.
+// the index must have been outside of strings. The blocks must not change as
+// long as values are used.
 func (d *Doc) ParseIndexed(text []byte, blocks []Block, first int) error {
-	d.data, d.nodes, d.escaped = text, d.nodes[:0], false
-	err := d.parse(text, blocks, first)
+	d.nodes, d.pieces = d.nodes[:0], d.pieces[:0]
+	d.data, d.indexed, d.first = text, blocks, first
+	err := d.parseIndexed(text, blocks, first)
 	if err != nil {
 		d.data, d.nodes = nil, d.nodes[:0]
+	}
+	return err
+}
+
+func (d *Doc) parseIndexed(text []byte, blocks []Block, first int) error {
+	if len(text) > math.MaxInt32 {
+		return &SyntaxError{Offset: 0, Reason: "text is over 2 GiB"}
+	}
+	// Most records have neither escapes nor bytes outside of ASCII; the rest is
+	// looked at more closely. The first and last block may hold bytes of the
+	// neighbours, which costs time only.
+	var escapes, special uint64
+	if len(text) > 0 {
+		for i := range blocks[first/BlockSize : (first+len(text)-1)/BlockSize+1] {
+			b := &blocks[first/BlockSize+i]
+			escapes |= b.Escape
+			special |= b.Special
+		}
+	}
+	d.escaped, d.special = escapes != 0, special != 0
+	if d.Known != nil && !d.escaped && !d.special {
+		if d.parseKnown(text, blocks, first) {
+			return nil
+		}
+		d.nodes, d.pieces = d.nodes[:0], d.pieces[:0]
+	}
+	if err := d.parse(text, blocks, first, 0, 0); err != nil {
 		return err
+	}
+	if d.special && !utf8.Valid(text) {
+		return &SyntaxError{Offset: invalidUTF8(text), Reason: "invalid UTF-8"}
 	}
 	return nil
 }
@@ -128,7 +179,7 @@ func (d *Doc) Root() Value {
 
 // Size returns how many bytes of memory the Doc holds on to.
 func (d *Doc) Size() int {
-	return cap(d.nodes)*16 + cap(d.blocks)*48
+	return cap(d.nodes)*20 + cap(d.blocks)*48
 }
 
 // Value is one value of a Doc. The zero Value is Missing; all methods can be
@@ -199,7 +250,7 @@ func (v Value) Get(key string) (found Value) {
 		return Value{}
 	}
 	d := v.d
-	for i, end := v.i+1, d.nodes[v.i].next; i < end; i = d.nodes[i+1].next {
+	for i, end := v.inside(); i < end; i = d.nodes[i+1].next {
 		n := &d.nodes[i]
 		if int(n.end-n.start) == len(key)+2 && string(d.data[n.start+1:n.end-1]) == key ||
 			d.escaped && string(d.text(i)) == key {
@@ -214,7 +265,8 @@ func (v Value) Members() Members {
 	if v.Kind() != Object {
 		return Members{}
 	}
-	return Members{d: v.d, next: v.i + 1, end: v.d.nodes[v.i].next}
+	first, end := v.inside()
+	return Members{d: v.d, next: first, end: end}
 }
 
 // Elements goes through an array; of other kinds there is nothing to go through.
@@ -222,7 +274,8 @@ func (v Value) Elements() Elements {
 	if v.Kind() != Array {
 		return Elements{}
 	}
-	return Elements{d: v.d, next: v.i + 1, end: v.d.nodes[v.i].next}
+	first, end := v.inside()
+	return Elements{d: v.d, next: first, end: end}
 }
 
 // Members goes through the members of an object in the order of the text:

@@ -3,46 +3,27 @@ package jsonscan
 import (
 	"math"
 	"math/bits"
+	"slices"
 	"unicode/utf8"
 )
 
 const arrayBit = 1 << 31 // marks a parent that is an array
 
-// parse is one loop with labels for what may come next: a call for each value
-// would cost as much as the work.
+// parse reads one value, from p on to the end of data, which lies in depth
+// brackets. It is one loop with labels for what may come next: a call for each
+// value would cost as much as the work.
 //
 //nolint:gosec // positions and numbers of nodes are within int32: see the first line
-func (d *Doc) parse(data []byte, blocks []Block, first int) error {
+func (d *Doc) parse(data []byte, blocks []Block, first, p, depth int) error {
 	n := len(data)
-	if n > math.MaxInt32 {
-		return &SyntaxError{Offset: 0, Reason: "text is over 2 GiB"}
-	}
-	maxDepth, maxValues := d.MaxDepth, d.MaxValues
-	if maxDepth <= 0 {
-		maxDepth = DefaultMaxDepth
-	}
-	if maxValues <= 0 {
-		maxValues = DefaultMaxValues
-	}
-
-	// Most records have neither escapes nor bytes outside of ASCII; the rest is
-	// looked at more closely. The first and last block may hold bytes of the
-	// neighbours, which costs time only.
-	var escapes, special uint64
-	if n > 0 {
-		for _, b := range blocks[first/BlockSize : (first+n-1)/BlockSize+1] {
-			escapes |= b.Escape
-			special |= b.Special
-		}
-	}
-	d.escaped = escapes != 0
-	closer := escapes|special != 0
+	maxDepth, maxValues := d.limits()
+	maxDepth -= depth
+	closer := d.escaped || d.special
 
 	nodes := d.nodes
 	parents := d.parents[:0]
 	var (
 		parent uint32 // the node of the innermost open bracket
-		p      int
 		c      byte
 		end    int
 		at     uint // for the blocks
@@ -86,7 +67,7 @@ value:
 				goto fail
 			}
 		}
-		nodes = append(nodes, node{uint32(p), uint32(end + 1), uint32(len(nodes) + 1), String})
+		nodes = appendNode(nodes, p, end+1, String, 0)
 		p = end + 1
 	case '{':
 		if len(parents) >= maxDepth {
@@ -96,7 +77,7 @@ value:
 		parents = append(parents, parent)
 		parent = uint32(len(nodes))
 		open = true
-		nodes = append(nodes, node{start: uint32(p), kind: Object})
+		nodes = appendNode(nodes, p, 0, Object, 0)
 		p++
 		for p < n && isSpace(data[p]) {
 			p++
@@ -113,7 +94,7 @@ value:
 		parents = append(parents, parent)
 		parent = uint32(len(nodes)) | arrayBit
 		open = true
-		nodes = append(nodes, node{start: uint32(p), kind: Array})
+		nodes = appendNode(nodes, p, 0, Array, 0)
 		p++
 		for p < n && isSpace(data[p]) {
 			p++
@@ -148,7 +129,7 @@ value:
 			p = end
 			goto fail
 		}
-		nodes = append(nodes, node{uint32(p), uint32(end), uint32(len(nodes) + 1), kind})
+		nodes = appendNode(nodes, p, end, kind, 0)
 		p = end
 	}
 
@@ -216,7 +197,7 @@ key:
 			goto fail
 		}
 	}
-	nodes = append(nodes, node{uint32(p), uint32(end + 1), uint32(len(nodes) + 1), String})
+	nodes = appendNode(nodes, p, end+1, String, 0)
 	p = end + 1
 	for p < n && isSpace(data[p]) {
 		p++
@@ -253,9 +234,6 @@ done:
 		goto fail
 	}
 	d.nodes, d.parents = nodes, parents
-	if special != 0 && !utf8.Valid(data) {
-		return &SyntaxError{Offset: invalidUTF8(data), Reason: "invalid UTF-8"}
-	}
 	return nil
 
 cut:
@@ -265,6 +243,21 @@ cut:
 fail:
 	d.nodes, d.parents = nodes, parents
 	return &SyntaxError{Offset: p, Reason: reason, Lost: lost}
+}
+
+// appendNode is append(nodes, node{…}), which would make the node elsewhere and
+// copy it: that costs more than all the rest.
+//
+//nolint:gosec // positions and numbers of nodes are within int32: see Doc.parseIndexed
+func appendNode(nodes []node, start, end int, kind Kind, piece int) []node {
+	i := len(nodes)
+	if i == cap(nodes) {
+		nodes = slices.Grow(nodes, max(i, 64))
+	}
+	nodes = nodes[:i+1]
+	n := &nodes[i]
+	n.start, n.end, n.next, n.piece, n.kind = uint32(start), uint32(end), uint32(i+1), uint32(piece), kind
+	return nodes
 }
 
 func isSpace(c byte) bool {
