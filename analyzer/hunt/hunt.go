@@ -68,6 +68,9 @@ type Statement struct {
 	SQL string
 	// Reads are the days that it reads of each table.
 	Reads map[analyzer.Table]Days
+	// Others tells that a person's own statement also reads tables that it names
+	// with their schema; Reads knows nothing of these.
+	Others bool
 }
 
 // Days is a span of whole days (UTC), both inclusive. A zero From has no
@@ -100,7 +103,8 @@ func Build(s Subject, o Options) (Statement, error) {
 		if err != nil {
 			return Statement{}, fmt.Errorf("%s: %w", s.ID, err)
 		}
-		return Statement{SQL: question, Reads: b.reads}, nil
+		_, others := tablesRead(s.SQL)
+		return Statement{SQL: question, Reads: b.reads, Others: others}, nil
 	}
 	touches := "window_start >= " + timestamp(o.Since)
 	if s.Window > 0 {

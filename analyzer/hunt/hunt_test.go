@@ -65,20 +65,25 @@ func TestAStatementTellsWhichDaysItReads(t *testing.T) {
 	uses, control := analyzer.TableUses, analyzer.TableControl
 	last := at("2026-03-07")
 	for sql, want := range map[string]map[analyzer.Table]hunt.Days{
-		"select 1 as x":                  {},
-		"select * from regions":          {},
-		"select * from uses":             {uses: {From: at("2026-03-01"), To: last}},
-		"select * from use_hours":        {uses: {From: at("2026-01-25"), To: last}},
-		"select * from uses, use_hours":  {uses: {From: at("2026-01-25"), To: last}},
-		"select * from key_use_days":     {uses: {From: at("2025-11-26"), To: last}},
-		"select * from first_uses, uses": {uses: {To: last}},
-		"select * from control_events":   {control: {From: at("2026-03-01"), To: last}},
-		"select * from grants":           {control: {To: last}},
-		"select * from events":           {uses: {From: at("2026-03-01"), To: last}, control: {From: at("2026-03-01"), To: last}},
-		"select * from accounts":         {uses: {To: last}, control: {To: last}},
+		"select 1 as x":           {},
+		"select * from regions":   {},
+		"select * from uses":      {uses: {From: at("2026-03-01"), To: last}},
+		"select * from use_hours": {uses: {From: at("2026-01-25"), To: last}},
+		"select * from (use_hours join uses using (region))": {uses: {From: at("2026-01-25"), To: last}},
+		"select * from uses, use_hours":                      {uses: {From: at("2026-01-25"), To: last}},
+		"select * from key_use_days":                         {uses: {From: at("2025-11-26"), To: last}},
+		"select * from first_uses, uses":                     {uses: {To: last}},
+		"select * from control_events":                       {control: {From: at("2026-03-01"), To: last}},
+		"select * from grants":                               {control: {To: last}},
+		"select * from events":                               {uses: {From: at("2026-03-01"), To: last}, control: {From: at("2026-03-01"), To: last}},
+		"select * from accounts":                             {uses: {To: last}, control: {To: last}},
 	} {
 		require.Equal(t, want, build(t, read(t, sql), march).Reads, sql)
 	}
+	// What is read by its full name is not among them, and that is said.
+	require.True(t, build(t, read(t, "select * from uses u join lake.control c on c.event_id = u.region"), march).Others)
+	require.False(t, build(t, read(t, "select u.region, c.x from uses u, (select extract(day from u.first_time) as x from uses u where u.region is distinct from u.account) c"), march).Others)
+
 	// A detection looks back from where its window may begin.
 	d := analyzer.Detection{ID: "KMS-X01", Window: 24 * time.Hour, SQL: "select window_start from uses, control_events"}
 	require.Equal(t, map[analyzer.Table]hunt.Days{

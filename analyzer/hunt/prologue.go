@@ -62,7 +62,8 @@ func newBuilder(s Subject, o Options) *builder {
 // need adds the views that a piece of SQL reads, but for those of the given
 // names.
 func (b *builder) need(sql string, but ...string) error {
-	for _, name := range tablesRead(sql) {
+	tables, _ := tablesRead(sql)
+	for _, name := range tables {
 		if b.made[name] || slices.Contains(but, name) {
 			continue
 		}

@@ -18,6 +18,8 @@ const (
 	// longest is how many cells of one value a person at a terminal is shown.
 	longest = 400
 	gap     = 2
+	// narrowest is how many cells a value gets at least, however long names are.
+	narrowest = 20
 )
 
 // cells counts terminal cells as package report does.
@@ -98,13 +100,16 @@ func (t *Text) choose() {
 		}
 		total += widths[i]
 	}
-	width := t.layout.Width
-	if width <= 0 {
-		width = report.DefaultWidth
-	}
-	if total <= width {
+	if total <= t.width() {
 		t.widths = widths
 	}
+}
+
+func (t *Text) width() int {
+	if t.layout.Width <= 0 {
+		return report.DefaultWidth
+	}
+	return t.layout.Width
 }
 
 func (t *Text) write(row []string) error {
@@ -122,12 +127,32 @@ func (t *Text) write(row []string) error {
 		b.WriteByte('\n')
 	}
 	fmt.Fprintf(&b, "Row %d\n", t.rows)
+	indent := "  " + pad("", label) + "  "
 	for i, c := range t.columns {
 		if row[i] != "" {
-			fmt.Fprintf(&b, "  %s  %s\n", pad(report.Clean(c), label), row[i])
+			lines := fold(row[i], max(t.width()-len(indent), narrowest))
+			fmt.Fprintf(&b, "  %s  %s\n", pad(report.Clean(c), label), strings.Join(lines, "\n"+indent))
 		}
 	}
 	return t.put(b.String())
+}
+
+// fold sets text in lines of n cells, broken at blanks only: an ARN is copied
+// whole even where it is longer.
+func fold(text string, n int) []string {
+	if cells.StringWidth(text) <= n {
+		return []string{text}
+	}
+	var lines []string
+	line := ""
+	for _, word := range strings.SplitAfter(text, " ") {
+		if line != "" && cells.StringWidth(line+strings.TrimRight(word, " ")) > n {
+			lines = append(lines, strings.TrimRight(line, " "))
+			line = ""
+		}
+		line += word
+	}
+	return append(lines, line)
 }
 
 // line writes one line of a table.

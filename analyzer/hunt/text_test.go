@@ -47,6 +47,15 @@ Row 2
 		[]any{"arn:aws:iam::111122223333:role/a", []any{"e-1", "e-2"}, nil}, []any{"", nil, int64(7)}))
 }
 
+func TestLongValuesAreFoldedAtBlanks(t *testing.T) {
+	require.Equal(t, `Row 1
+  principal  arn:aws:iam::111122223333:role/a-name-that-is-longer-than-the-line
+  ids        e-1, e-2, e-3, e-4,
+             e-5, e-6
+`, written(t, report.Layout{Width: 33}, []string{"principal", "ids"},
+		[]any{"arn:aws:iam::111122223333:role/a-name-that-is-longer-than-the-line", []any{"e-1", "e-2", "e-3", "e-4", "e-5", "e-6"}}))
+}
+
 // Names of columns come from whoever wrote the SQL, values from whoever called.
 func TestWhatLogsSayIsCleaned(t *testing.T) {
 	out := written(t, report.Layout{Width: 80}, []string{"a\x1b[2Jb"}, []any{"x\x1b]0;title\x07\n\u202ey"}, []any{[]any{"\x1b[31m"}})
@@ -57,7 +66,7 @@ func TestWhatLogsSayIsCleaned(t *testing.T) {
 }
 
 func TestOnlyAPersonIsSparedALongValue(t *testing.T) {
-	long := strings.Repeat("policy ", 200)
+	long := strings.Repeat("policy/", 200)
 	require.Contains(t, written(t, report.Layout{}, []string{"policy"}, []any{long}), long)
 	require.Contains(t, written(t, report.Layout{Terminal: true}, []string{"policy"}, []any{long}), "…\n")
 }

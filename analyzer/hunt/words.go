@@ -39,13 +39,16 @@ var afterFrom = map[string]bool{
 	"except": true, "limit": true, "window": true, "fetch": true, "offset": true,
 }
 
+// fromInside are functions in which from is no clause, as extract(day from t).
+var fromInside = map[string]bool{"extract": true, "trim": true, "substring": true}
+
 // tablesRead lists the names that stand where tables stand, each once: behind
-// from and join, and behind a comma after from. Names with a schema in front
-// and calls are none. It may name a column too many, as in "is distinct from x".
-func tablesRead(sql string) []string {
-	var names []string
-	seen := map[string]bool{}
-	inFrom := []bool{false} // for each depth of parentheses
+// from and join, and behind a comma after from. Calls are none, and of names with
+// a schema in front it only tells that there are some.
+func tablesRead(sql string) (names []string, others bool) {
+	// level is what is known at one depth of parentheses.
+	type level struct{ inFrom, inCall bool }
+	levels := []level{{}}
 	list := words(sql)
 	at := func(i int) string {
 		if i < 0 || i >= len(list) {
@@ -53,29 +56,36 @@ func tablesRead(sql string) []string {
 		}
 		return list[i].text
 	}
+	seen := map[string]bool{}
+	table := false // a table's name comes next
 	for i, w := range list {
-		top := len(inFrom) - 1
+		expected, here := table, &levels[len(levels)-1]
+		table = false
 		switch {
 		case w.text == "(":
-			inFrom = append(inFrom, false)
-			continue
-		case w.text == ")" && top > 0:
-			inFrom = inFrom[:top]
-			continue
+			levels = append(levels, level{inCall: fromInside[at(i-1)]})
+			table = expected // as in from (uses join grants …)
+		case w.text == ")":
+			levels = levels[:max(1, len(levels)-1)]
 		case w.text == "from":
-			inFrom[top] = true
-			continue
+			if !here.inCall && at(i-1) != "distinct" { // is distinct from
+				here.inFrom, table = true, true
+			}
+		case w.text == "join":
+			table = true
+		case w.text == ",":
+			table = here.inFrom
 		case afterFrom[w.text]:
-			inFrom[top] = false
-			continue
-		}
-		table := at(i-1) == "from" || at(i-1) == "join" || at(i-1) == "," && inFrom[top]
-		if table && at(i+1) != "." && at(i+1) != "(" && !seen[w.text] {
+			here.inFrom = false
+		case !expected || at(i+1) == "(" || seen[w.text]:
+		case at(i+1) == ".":
+			others = true
+		default:
 			seen[w.text] = true
 			names = append(names, w.text)
 		}
 	}
-	return names
+	return names, others
 }
 
 // tablesMade lists the names that the with-clause at the front of a statement

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"time"
@@ -61,7 +62,8 @@ any other select reads the views of docs/views.md, which hold the span exactly.
 
 On Athena it says before what the query may read, and after what it read and
 cost. It does not start when the days to read hold more than --max-scan, nor in a
-workgroup without a limit; it stops the query at --max-scan and on Ctrl-C.`,
+workgroup without a limit; it stops the query at --max-scan and on Ctrl-C.
+docs/hunt.md tells more, and how to write a statement of your own.`,
 		Example: `  keytrail hunt --lake lake --since 2026-03-01 --until 2026-04-01 KMS-U03
   keytrail hunt --engine athena --workgroup keytrail-keytrail --since 2026-03-01 KMS-U07
   keytrail hunt --engine trino --server https://trino.example.com --catalog hive --schema keytrail \
@@ -99,7 +101,7 @@ workgroup without a limit; it stops the query at --max-scan and on Ctrl-C.`,
 }
 
 func (a *app) hunt(ctx context.Context, o *huntOptions, what string, now time.Time) error {
-	statement, err := a.huntStatement(o, what, now)
+	subject, statement, err := a.huntStatement(o, what, now)
 	if err != nil {
 		return err
 	}
@@ -107,7 +109,7 @@ func (a *app) hunt(ctx context.Context, o *huntOptions, what string, now time.Ti
 		_, err := fmt.Fprintln(a.stdout, statement.SQL)
 		return err
 	}
-	rows := a.huntRows(what)
+	rows := a.huntRows(subject.ID)
 	usage, err := a.huntWith(ctx, o, statement, rows.row)
 	if err := errors.Join(err, rows.flush()); err != nil {
 		a.tellUsage(o, usage)
@@ -117,46 +119,50 @@ func (a *app) hunt(ctx context.Context, o *huntOptions, what string, now time.Ti
 }
 
 // huntStatement reads what is hunted and writes its statement.
-func (a *app) huntStatement(o *huntOptions, what string, now time.Time) (hunt.Statement, error) {
-	var none hunt.Statement
-	schema, err := o.schemaOf()
+func (a *app) huntStatement(o *huntOptions, what string, now time.Time) (subject hunt.Subject, statement hunt.Statement, err error) {
+	options, err := o.options(now)
 	if err != nil {
-		return none, err
-	}
-	if time.Time(o.since).IsZero() {
-		return none, usagef("say from when to hunt: --since 2026-03-01")
+		return subject, statement, err
 	}
 	c, err := loadCatalog(o.rules)
 	if err != nil {
-		return none, err
+		return subject, statement, err
 	}
-	s, err := a.loadSettings(c)
-	if err != nil {
-		return none, err
+	if options.Settings, err = a.loadSettings(c); err != nil {
+		return subject, statement, err
 	}
-	subject, err := huntSubject(c, what)
-	if err != nil {
-		return none, err
-	}
-	options := hunt.Options{
-		Since: time.Time(o.since), Until: time.Time(o.until), Settings: s, Params: map[string]any{},
-		LearnUntil: time.Time(o.learnUntil), Schema: schema,
-	}
-	if options.Until.IsZero() {
-		options.Until = now
+	if subject, err = huntSubject(c, what); err != nil {
+		return subject, statement, err
 	}
 	for _, p := range o.params {
 		name, value, err := subject.Param(p)
 		if err != nil {
-			return none, usagef("--param: %w", err)
+			return subject, statement, usagef("--param: %w", err)
 		}
 		options.Params[name] = value
 	}
-	statement, err := hunt.Build(subject, options)
-	if err != nil {
-		return none, &usageError{err}
+	if statement, err = hunt.Build(subject, options); err != nil {
+		return subject, statement, &usageError{err}
 	}
-	return statement, nil
+	return subject, statement, nil
+}
+
+// options are what the flags say, without settings and parameters.
+func (o *huntOptions) options(now time.Time) (hunt.Options, error) {
+	schema, err := o.schemaOf()
+	if err != nil {
+		return hunt.Options{}, err
+	}
+	if time.Time(o.since).IsZero() {
+		return hunt.Options{}, usagef("say from when to hunt: --since 2026-03-01")
+	}
+	options := hunt.Options{
+		Since: time.Time(o.since), Until: time.Time(o.until), LearnUntil: time.Time(o.learnUntil), Schema: schema, Params: map[string]any{},
+	}
+	if options.Until.IsZero() {
+		options.Until = now
+	}
+	return options, nil
 }
 
 // schemaOf says where the engine has the tables, and checks what it needs.
@@ -175,6 +181,9 @@ func (o *huntOptions) schemaOf() (string, error) {
 	case engineAthena:
 		if o.workgroup == "" && !o.printSQL {
 			return "", usagef("say in which workgroup: --workgroup W, as the stack's output AthenaWorkGroup names it")
+		}
+		if !(o.price >= 0) { // not a number is none either
+			return "", usagef("--price %v is no price", o.price)
 		}
 		return hunt.Schema(o.database), nil
 	}
@@ -249,7 +258,10 @@ func (a *app) huntAthena(ctx context.Context, o *huntOptions, statement hunt.Sta
 	case held > h.MaxScan:
 		return athena.Usage{}, fmt.Errorf("%w: the days to read hold %s, --max-scan is %s; hunt through a shorter time, or raise it", athena.ErrRefused, size(held), size(h.MaxScan))
 	default:
-		a.tell(fmt.Sprintf("The days to read hold %s: about %s if all of it is read.", size(held), usd(athena.Cost(held, o.price))))
+		a.tell(fmt.Sprintf("The days to read hold %s: %s if all of it is read.", size(held), usd(athena.Cost(held, o.price))))
+	}
+	if statement.Others {
+		a.tell("Tables that the statement names with their schema are not counted in that.")
 	}
 	return h.Query(ctx, statement.SQL, row)
 }
@@ -334,7 +346,7 @@ func (a *app) huntSummary(o *huntOptions, h *huntOutput, u athena.Usage, began t
 	if h.lines != nil {
 		line := huntLine{Type: "hunt", Of: h.what, Engine: o.engine, Rows: h.rows, Seconds: float64(took.Milliseconds()) / 1000, Query: u.Query}
 		if u.Query != "" {
-			cost := athena.Cost(u.Scanned, o.price)
+			cost := math.Round(athena.Cost(u.Scanned, o.price)*1e6) / 1e6
 			line.Scanned, line.CostUSD = &u.Scanned, &cost
 		}
 		if err := h.lines.Write(line); err != nil {
@@ -342,7 +354,11 @@ func (a *app) huntSummary(o *huntOptions, h *huntOutput, u athena.Usage, began t
 		}
 		return h.lines.Flush()
 	}
-	a.tell(fmt.Sprintf("%d rows in %s", h.rows, took.Round(10*time.Millisecond)))
+	rows := "rows"
+	if h.rows == 1 {
+		rows = "row"
+	}
+	a.tell(fmt.Sprintf("%d %s in %s", h.rows, rows, took.Round(10*time.Millisecond)))
 	a.tellUsage(o, u)
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -92,6 +93,7 @@ func TestAQueryIsStoppedWhenItsContextEnds(t *testing.T) {
 	address, asked := server(t, answer{"nextUri": ""}, answer{"nextUri": ""})
 	s := open(t, trino.Options{Server: address, User: "alice"})
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	done := make(chan error)
 	go func() {
 		done <- s.Query(ctx, "select 1", func([]string, []any) error { return nil })
@@ -108,10 +110,11 @@ func TestAQueryIsStoppedWhenItsContextEnds(t *testing.T) {
 }
 
 func TestSecretsAreOnlySentOverTLS(t *testing.T) {
+	withPassword := url.URL{Scheme: "https", Host: "trino.example.com", User: url.UserPassword("alice", "swordfish")}
 	for want, o := range map[string]trino.Options{
 		"a password or token is not sent to http://trino.example.com":  {Server: "http://trino.example.com", Password: "swordfish"},
 		"a password or token is not sent to http://trino2.example.com": {Server: "http://trino2.example.com", AccessToken: "swordfish"},
-		"must not hold a user or password":                             {Server: "https://alice:swordfish@trino.example.com"},
+		"must not hold a user or password":                             {Server: withPassword.String()},
 		`the Trino server "trino.example.com:8443" is not a URL`:       {Server: "trino.example.com:8443"},
 		`the Trino server "ftp://trino" is not a URL`:                  {Server: "ftp://trino"},
 	} {

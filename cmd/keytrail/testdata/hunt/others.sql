@@ -1,0 +1,3 @@
+select event_id
+from control_events
+join keytrail.names on names.id = event_id
