@@ -68,9 +68,10 @@ stack: build functions ## run the stack on this machine: the real functions, emu
 	go run ./cmd/stack
 
 .PHONY: e2e
-e2e: functions ## test the functions that would be deployed, and the adapters, on emulated services
+e2e: functions $(VENV_AWS)/.installed ## test the functions that would be deployed, and the adapters, on emulated services
 	go run ./cmd/stack exec go test -tags e2e -count=1 -timeout 20m -run 'Moto|E2E|Emulated' ./analyzer/cloud/awssdk ./analyzer/store/table
-	go test -tags e2e -count=1 -timeout 60m ./internal/localstack
+	KEYTRAIL_CALLS=$(CURDIR)/.cache/calls go test -tags e2e -p 1 -count=1 -timeout 60m ./internal/localstack ./cmd/stack
+	$(VENV_AWS)/bin/python -B infra/check/lane.py --only-iam --iam .cache/calls/calls.json --names .cache/calls/names.json
 
 .PHONY: trino
 trino: ## compare hunts on a real Trino (needs JDK 25 and Maven) with those on DuckDB

@@ -576,22 +576,24 @@ func TestMain(m *testing.M) {
 
 // save writes calls.json and names.json.
 func (c *calls) save(dir string) error {
-	list := []front.Call{}
+	const secret = "AbCdEf" // each stack has another one with other letters at the end
+	parameters := map[string]string{"TrailBucketArns": "arn:aws:s3:::" + localstack.TrailBucket}
+	seen := map[front.Call]bool{}
 	for call := range c.seen {
-		// The template is checked with buckets and a secret of these names.
-		call.Resource = strings.Replace(call.Resource, ":::"+localstack.TrailBucket, ":::logs-one", 1)
 		if strings.HasPrefix(call.Action, "secretsmanager:") {
-			call.Resource = call.Resource[:len(call.Resource)-6] + "AbCdEf"
+			call.Resource = call.Resource[:len(call.Resource)-len(secret)] + secret
+			parameters["SlackSecretArn"] = call.Resource
 		}
 		call.Function = strings.ToUpper(call.Function[:1]) + call.Function[1:] + "Function"
-		list = append(list, call)
+		seen[call] = true
 	}
+	list := slices.Collect(maps.Keys(seen))
 	slices.SortFunc(list, func(a, b front.Call) int {
 		return strings.Compare(a.Function+a.Action+a.Resource, b.Function+b.Action+b.Resource)
 	})
-	names := map[string]string{
-		"account": localstack.Account, "region": localstack.Region, "stack": localstack.Name,
-		"LakeBucket": localstack.LakeBucket, "Table": localstack.Table,
+	names := map[string]any{
+		"account": localstack.Account, "region": localstack.Region, "stack": localstack.Name, "parameters": parameters,
+		"names": map[string]string{"LakeBucket": localstack.LakeBucket, "Table": localstack.Table},
 	}
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err

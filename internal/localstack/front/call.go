@@ -1,6 +1,7 @@
 package front
 
 import (
+	"cmp"
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
@@ -42,6 +43,14 @@ func (f *Front) callsOf(r *request) []Call {
 			resource = f.arn(r, "ssm", "parameter/"+strings.TrimPrefix(in.Name, "/"))
 		}
 		calls = []Call{{Action: "ssm:" + r.target, Resource: resource}}
+	case "cloudtrail":
+		var in struct{ TrailName, Name string } // names, or ARNs
+		_ = json.Unmarshal(r.body, &in)         // moto says what is wrong with it
+		resource := cmp.Or(in.TrailName, in.Name, "*")
+		if resource != "*" && !strings.HasPrefix(resource, "arn:") {
+			resource = f.arn(r, "cloudtrail", "trail/"+resource)
+		}
+		calls = []Call{{Action: "cloudtrail:" + operation(r), Resource: resource}}
 	default:
 		calls = []Call{{Action: r.service + ":" + operation(r), Resource: "*"}}
 	}

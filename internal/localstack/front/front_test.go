@@ -103,6 +103,7 @@ func TestCallsHaveTheNamesOfPolicies(t *testing.T) {
 		bucketARN = "arn:aws:s3:::lake"
 		tableARN  = "arn:aws:dynamodb:eu-west-1:111122223333:table/keytrail"
 		queueARN  = "arn:aws:sqs:eu-west-1:111122223333:notify.fifo"
+		trailARN  = "arn:aws:cloudtrail:eu-west-1:444455556666:trail/organisation"
 		secretARN = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:slack-AbCdEf" //nolint:gosec // the name of one
 	)
 	for name, c := range map[string]struct {
@@ -186,6 +187,14 @@ func TestCallsHaveTheNamesOfPolicies(t *testing.T) {
 			_, err := cloudtrail.NewFromConfig(w.config()).DescribeTrails(ctx, &cloudtrail.DescribeTrailsInput{})
 			return err
 		}, []string{"cloudtrail:DescribeTrails *"}},
+		"GetEventSelectors by name": {func(ctx context.Context, w *world) error {
+			_, err := cloudtrail.NewFromConfig(w.config()).GetEventSelectors(ctx, &cloudtrail.GetEventSelectorsInput{TrailName: aws.String("audit")})
+			return err
+		}, []string{"cloudtrail:GetEventSelectors arn:aws:cloudtrail:eu-west-1:111122223333:trail/audit"}},
+		"GetTrailStatus by ARN": {func(ctx context.Context, w *world) error {
+			_, err := cloudtrail.NewFromConfig(w.config()).GetTrailStatus(ctx, &cloudtrail.GetTrailStatusInput{Name: aws.String(trailARN)})
+			return err
+		}, []string{"cloudtrail:GetTrailStatus " + trailARN}},
 		"a call in a form": {func(ctx context.Context, w *world) error {
 			_, err := sts.NewFromConfig(w.config()).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 			return err
