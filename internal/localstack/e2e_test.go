@@ -409,6 +409,39 @@ func TestAFolderIsFed(t *testing.T) {
 	s.requireNothingLeft(0)
 }
 
+// TestRealLogsAreFoundAsReplayFindsThem feeds the public logs of an attack
+// exercise of 2023, with the settings that Keytrail has by itself.
+func TestRealLogsAreFoundAsReplayFindsThem(t *testing.T) {
+	const folder = "../../../shared/data/invictus-ir/CloudTrail"
+	if _, err := os.Stat(folder); err != nil {
+		t.Skip("the public logs are not on this machine:", folder)
+	}
+	zipped := t.TempDir()
+	require.NoError(t, filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path) //nolint:gosec // below the folder
+		if err != nil {
+			return err
+		}
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		_, err = z.Write(text)
+		return errors.Join(err, z.Close(), os.WriteFile(filepath.Join(zipped, d.Name()+".gz"), b.Bytes(), 0o600))
+	}))
+	plain := []byte("slack:\n  channel: \"#alerts\"\n  channels:\n    critical: \"#on-call\"\n")
+	want := replay(t, zipped, plain)
+	s := start(t, localstack.Options{Minute: time.Second, Settings: plain})
+	n, err := s.Feed(t.Context(), zipped, 0, func(string, int) {})
+	require.NoError(t, err)
+	require.Equal(t, 55, n)
+	s.settle(5 * time.Minute)
+	require.Equal(t, want, s.findings())
+	s.requireToldOnce()
+	s.requireNothingLeft(0)
+}
+
 // TestTheOtherFunctionsDoTheirWork runs what no queue and no tick does.
 func TestTheOtherFunctionsDoTheirWork(t *testing.T) {
 	s := start(t, localstack.Options{Shards: 2})
