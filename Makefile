@@ -78,7 +78,7 @@ trino: ## compare hunts on a real Trino (needs JDK 25 and Maven) with those on D
 	infra/trino/run.sh
 
 .PHONY: bench
-bench: build ## measure the figures of docs/bench.md, each against a reference
+bench: build functions ## measure the figures of docs/bench.md, each against a reference
 	go run ./cmd/bench
 
 .PHONY: format

@@ -115,6 +115,7 @@ func figures() []figure {
 		{5, "all detections over 10 million events", detectAll},
 		{6, "cold start", coldStart},
 		{7, "an author's test of one detection", testOne},
+		{8, "the deployed functions, by the Runtime API", invocations},
 	}
 }
 

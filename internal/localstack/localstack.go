@@ -64,6 +64,9 @@ type Options struct {
 	Visibility time.Duration
 	// Shards is in how many parts the lake is analysed; default 1.
 	Shards int
+	// Cores is how many cores a function uses at most; 0 is all. Lambda gives one
+	// for 1,769 MB.
+	Cores int
 	// Reads lets EventBridge deliver calls that read, as the template's
 	// parameter IncludeReads does.
 	Reads bool

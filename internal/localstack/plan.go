@@ -153,6 +153,9 @@ func (s *Stack) variables(f function, endpoint string) map[string]string {
 	for _, name := range f.env {
 		env[name] = all[name]
 	}
+	if s.o.Cores > 0 {
+		env["GOMAXPROCS"] = strconv.Itoa(s.o.Cores)
+	}
 	return env
 }
 
