@@ -215,6 +215,9 @@ Ctrl-C ends it and removes all of it.
 `, s.PageURL, s.Endpoint, localstack.TrailBucket, localstack.LakeBucket, o.Minute, strings.Join(s.Environment(), " "), localstack.Account, s.Endpoint)
 }
 
+// plain undoes what keeps Slack from making links and pictures of names.
+var plain = strings.NewReplacer("\u200b", "", "꞉", ":")
+
 // follow prints what is said in Slack until ctx ends.
 func follow(ctx context.Context, s *localstack.Stack, out io.Writer) {
 	shown := map[string]bool{}
@@ -228,7 +231,7 @@ func follow(ctx context.Context, s *localstack.Stack, out io.Writer) {
 				if m.ThreadTS != "" && m.ThreadTS != m.TS {
 					mark = "  ↳  "
 				}
-				_, _ = fmt.Fprintf(out, "%s   #%s  %s\n", mark, s.ChannelName(m.Channel), report.Clean(m.Text))
+				_, _ = fmt.Fprintf(out, "%s   #%s  %s\n", mark, s.ChannelName(m.Channel), report.Clean(plain.Replace(m.Text)))
 			}
 		}
 		select {
