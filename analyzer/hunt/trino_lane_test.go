@@ -100,7 +100,7 @@ func TestTrinoFindsTheRowsOfDuckDBInAMonth(t *testing.T) {
 	l := openLane(t)
 	month := func(t *testing.T, root string) *analyzer.Settings {
 		logs := t.TempDir()
-		_, err := simulate.Traffic(t.Context(), simulate.Options{Duration: 30 * 24 * time.Hour, PerDay: 5000}, simulate.Dir(logs))
+		_, err := simulate.Traffic(t.Context(), simulate.Options{Duration: 30 * 24 * time.Hour, PerDay: 2000}, simulate.Dir(logs))
 		require.NoError(t, err)
 		into, err := lake.Open(root)
 		require.NoError(t, err)
@@ -108,7 +108,7 @@ func TestTrinoFindsTheRowsOfDuckDBInAMonth(t *testing.T) {
 		in := intake.Ingest{Lake: into, Run: "month", Events: shipped(t).Events()}
 		got, err := in.Paths(t.Context(), []string{logs})
 		require.NoError(t, err)
-		require.Equal(t, int64(150_000), got.Records.Kept)
+		require.Equal(t, int64(60_000), got.Records.Kept)
 		return settings.Default()
 	}
 	for name, fill := range map[string]func(*testing.T, string) *analyzer.Settings{"month": month, "incident": incidentLake} {
