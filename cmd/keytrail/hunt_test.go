@@ -17,7 +17,7 @@ import (
 	"github.com/keytrail/keytrail/analyzer/hunt/athena/athenatest"
 )
 
-// What docs/hunt.md shows is what its example prints.
+// What docs/hunt.md and README.md show is what its example prints.
 func TestTheExampleOfTheDocsIsTrue(t *testing.T) {
 	page, err := os.ReadFile("../../docs/hunt.md")
 	require.NoError(t, err)
@@ -35,6 +35,14 @@ func TestTheExampleOfTheDocsIsTrue(t *testing.T) {
 	})
 	require.Equal(t, statusOK, status, errs)
 	require.Equal(t, blocks[1][2], out.String())
+
+	page, err = os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	excerpt := regexp.MustCompile("(?s)who\\.sql\n\n```\n(HOUR.*?)```\n").FindSubmatch(page)
+	require.NotNil(t, excerpt, "README.md has an excerpt of it")
+	for _, part := range strings.Split(string(excerpt[1]), "…\n") {
+		require.Contains(t, out.String(), part)
+	}
 }
 
 // limited is a workgroup as the stack makes it.
