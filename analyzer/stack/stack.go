@@ -12,6 +12,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"strconv"
 	"sync"
 	"time"
 
@@ -78,7 +80,7 @@ func join(names []string) (s string) {
 // (Embedded Metric Format): no call is made, and none can fail.
 type Metrics struct {
 	Out   io.Writer
-	Stack string // name of the stack, the one dimension
+	Stack string // name of the stack, a dimension of all
 	Now   func() time.Time
 
 	mu sync.Mutex
@@ -93,7 +95,7 @@ func (m *Metrics) Count(values map[string]int64) {
 	for name, v := range values {
 		metrics[name] = emf.Metric{Value: float64(v), Unit: "Count"}
 	}
-	m.put(metrics)
+	m.put(metrics, nil)
 }
 
 // Seconds gives durations.
@@ -102,17 +104,25 @@ func (m *Metrics) Seconds(values map[string]time.Duration) {
 	for name, v := range values {
 		metrics[name] = emf.Metric{Value: v.Seconds(), Unit: "Seconds"}
 	}
-	m.put(metrics)
+	m.put(metrics, nil)
 }
 
-func (m *Metrics) put(metrics map[string]emf.Metric) {
+// Ticked counts a tick of a shard, with the shard as a second dimension: the
+// others must not hide that one stands still.
+func (m *Metrics) Ticked(shard int) {
+	m.put(map[string]emf.Metric{"Ticks": {Value: 1, Unit: "Count"}}, map[string]string{"Shard": strconv.Itoa(shard)})
+}
+
+func (m *Metrics) put(metrics map[string]emf.Metric, more map[string]string) {
 	if m == nil || m.Out == nil || len(metrics) == 0 {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	dims := map[string]string{"Stack": m.Stack}
+	maps.Copy(dims, more)
 	// A log that cannot be written to is no reason to stop working.
-	_ = emf.Line(m.Out, Namespace, m.Now(), map[string]string{"Stack": m.Stack}, metrics)
+	_ = emf.Line(m.Out, Namespace, m.Now(), dims, metrics)
 }
 
 // Remaining returns how long a handler may go on, with reserve left to end in

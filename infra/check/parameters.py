@@ -18,7 +18,7 @@ ALWAYS = {
 }
 RULES = {"KmsCallsRule", "TrailCallsRule", "KmsEventsRule", "RuleDeadLetterQueue", "RuleDeadLetterPolicy", "RuleDeadLettersAlarm"}
 TRAIL = {"TrailBucket", "TrailBucketPolicy", "Trail"}
-SHARDS = {f"Analyze{what}{n}" for n in (1, 2, 3) for what in ("Tick", "Compact")}
+SHARDS = {f"{what}{n}" for n in (1, 2, 3) for what in ("AnalyzeTick", "AnalyzeCompact", "NoTickAlarm")}
 ATHENA = {"Database", "UsesTable", "ControlTable", "WorkGroup", "WhoUsedKeysQuery", "WhatWasOpenedQuery", "WhoChangedKeysQuery"}
 
 
@@ -65,7 +65,7 @@ CASES = [
     Case(
         "a trail of its own",
         {"SlackSecretArn": PARAMETER, "OwnTrailBucket": "own-trail-bucket", "DeletionProtection": "false", "Shards": "2"},
-        has=ALWAYS | RULES | ATHENA | TRAIL | {"AnalyzeTick1", "AnalyzeCompact1"},
+        has=ALWAYS | RULES | ATHENA | TRAIL | {"AnalyzeTick1", "AnalyzeCompact1", "NoTickAlarm1"},
         lacks={"LogFilesRule", "TopicSubscription", "AlarmSubscription", "AnalyzeTick2", "AnalyzeCompact3"},
     ),
     Case(

@@ -144,6 +144,7 @@ func (h *Handler) Handle(ctx context.Context, req Request) (rep Report, err erro
 	err = sh.tick(ctx, store, s, &rep)
 	rep.Queued, err = sh.queue(ctx, store, err)
 	h.report(rep, h.Now().Sub(began))
+	h.Metrics.Ticked(req.Shard)
 	return rep, err
 }
 
