@@ -64,6 +64,9 @@ func (e *environment) hooks() cloudtest.Hooks {
 
 func (e *environment) before(op string) error {
 	p := e.current
+	if p == nil { // of a drill, which has no scheduler
+		return nil
+	}
 	if p.killed {
 		return errKilled
 	}
@@ -246,13 +249,7 @@ func (w *world) consume(function string, q *cloudtest.Queue, timeout time.Durati
 	if len(messages) == 0 {
 		return
 	}
-	var ev events.SQSEvent
-	for _, m := range messages {
-		ev.Records = append(ev.Records, events.SQSMessage{
-			MessageId: m.ID, ReceiptHandle: m.Receipt, Body: m.Body,
-			Attributes: map[string]string{"MessageGroupId": m.Group, "ApproximateReceiveCount": fmt.Sprint(m.Receives)},
-		})
-	}
+	ev := eventOf(messages)
 	w.invoke(function, timeout, func(ctx context.Context, e *environment) func() {
 		answer, err := handle(ctx, e, ev)
 		if err != nil {
@@ -270,6 +267,17 @@ func (w *world) consume(function string, q *cloudtest.Queue, timeout time.Durati
 			}
 		}
 	})
+}
+
+// eventOf is what a function gets of messages.
+func eventOf(messages []cloud.Received) (ev events.SQSEvent) {
+	for _, m := range messages {
+		ev.Records = append(ev.Records, events.SQSMessage{
+			MessageId: m.ID, ReceiptHandle: m.Receipt, Body: m.Body,
+			Attributes: map[string]string{"MessageGroupId": m.Group, "ApproximateReceiveCount": fmt.Sprint(m.Receives)},
+		})
+	}
+	return ev
 }
 
 // analyzes begins a run of analyze.
