@@ -13,6 +13,7 @@ import (
 
 	"github.com/keytrail/keytrail/analyzer"
 	"github.com/keytrail/keytrail/analyzer/catalog"
+	"github.com/keytrail/keytrail/analyzer/macros"
 	"github.com/keytrail/keytrail/queries"
 )
 
@@ -64,10 +65,8 @@ func emptyLake(t *testing.T) *sql.DB {
 		}
 		columns = append(columns, f.Tag.Get("col")+" "+typ)
 	}
-	macros, err := os.ReadFile("../engine/sql/macros.sql")
-	require.NoError(t, err)
 	for _, statement := range []string{
-		"set TimeZone = 'UTC'", string(macros),
+		"set TimeZone = 'UTC'", macros.SQL,
 		"create table control_events (" + strings.Join(columns, ", ") + ")", views,
 	} {
 		_, err := db.ExecContext(t.Context(), statement)

@@ -29,10 +29,8 @@ import (
 	duckdb "github.com/duckdb/duckdb-go/v2"
 
 	"github.com/keytrail/keytrail/analyzer"
+	"github.com/keytrail/keytrail/analyzer/macros"
 )
-
-//go:embed sql/macros.sql
-var macrosSQL string
 
 //go:embed sql/tables.sql
 var tablesSQL string
@@ -162,7 +160,7 @@ func Open(ctx context.Context, cfg Config) (_ *Engine, err error) {
 	if e.conn, err = e.db.Conn(ctx); err != nil {
 		return nil, fmt.Errorf("open DuckDB: %w", err)
 	}
-	if err := e.exec(ctx, "set up the macros", macrosSQL+";"+fastKeys()+"; set parquet_metadata_cache = true; set lock_configuration = true"); err != nil {
+	if err := e.exec(ctx, "set up the macros", macros.SQL+";"+fastKeys()+"; set parquet_metadata_cache = true; set lock_configuration = true"); err != nil {
 		return nil, err
 	}
 	return e, nil

@@ -197,13 +197,3 @@ func TestAFileIsADetectionOrAStatement(t *testing.T) {
 		require.ErrorContains(t, err, want, text)
 	}
 }
-
-// The macros make DuckDB answer as Trino does. Where the engine has others, a
-// detection could mean something else in a hunt than in the stream.
-func TestTheMacrosAreThoseOfTheEngine(t *testing.T) {
-	own, err := os.ReadFile("duckdb/macros.sql")
-	require.NoError(t, err)
-	engine, err := os.ReadFile("../engine/sql/macros.sql")
-	require.NoError(t, err)
-	require.Equal(t, string(engine), string(own))
-}

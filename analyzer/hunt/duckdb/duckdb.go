@@ -7,7 +7,6 @@ package duckdb
 import (
 	"context"
 	"database/sql"
-	_ "embed"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,12 +18,8 @@ import (
 	"github.com/keytrail/keytrail/analyzer"
 	"github.com/keytrail/keytrail/analyzer/hunt"
 	"github.com/keytrail/keytrail/analyzer/lake"
+	"github.com/keytrail/keytrail/analyzer/macros"
 )
-
-// macros make DuckDB answer as Trino does; they are those of package engine.
-//
-//go:embed macros.sql
-var macros string
 
 // Schema is where statements find the tables of a lake: hunt.Options.Schema.
 var Schema = hunt.Schema("lake")
@@ -84,7 +79,7 @@ func Open(ctx context.Context, folder string, o Options) (_ *Lake, err error) {
 		fmt.Sprintf("set threads = %d", o.Threads),
 		"set temp_directory = " + quote(l.temp),
 	}
-	setup = append(setup, macros, "create schema lake")
+	setup = append(setup, macros.SQL, "create schema lake")
 	for _, table := range []analyzer.Table{analyzer.TableUses, analyzer.TableControl} {
 		view, err := tableOf(folder, table)
 		if err != nil {
