@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/keytrail/keytrail/analyzer"
 	"github.com/keytrail/keytrail/analyzer/lake"
 	"github.com/keytrail/keytrail/analyzer/normalise"
@@ -183,12 +185,12 @@ func (in *Ingest) Inputs(ctx context.Context, inputs []trail.Input) (res Ingeste
 		return res, err
 	}
 	batch := lake.Batch{Name: in.Run, Sources: res.EventsBySource}
-	for _, w := range workers {
-		objects, err := w.writer.Close()
-		if err != nil {
-			return res, err
-		}
-		batch.Objects = append(batch.Objects, objects...)
+	objects, err := finish(workers)
+	if err != nil {
+		return res, err
+	}
+	for i, w := range workers {
+		batch.Objects = append(batch.Objects, objects[i]...)
 		for source, n := range w.writer.Sources() {
 			res.EventsBySource[source] += n
 		}
@@ -204,6 +206,19 @@ func (in *Ingest) Inputs(ctx context.Context, inputs []trail.Input) (res Ingeste
 		return res, nil
 	}
 	return res, in.Lake.Commit(ctx, batch)
+}
+
+// finish closes the writers, all at once: each has its last row groups to write.
+func finish(workers []*worker) ([][]analyzer.Object, error) {
+	objects := make([][]analyzer.Object, len(workers))
+	var group errgroup.Group
+	for i, w := range workers {
+		group.Go(func() (err error) {
+			objects[i], err = w.writer.Close()
+			return err
+		})
+	}
+	return objects, group.Wait()
 }
 
 // record normalises one record and writes it. A record that cannot be placed is
