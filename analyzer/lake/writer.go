@@ -24,9 +24,8 @@ type WriterOptions struct {
 	// events in the same order give the same objects. Without it an object is
 	// named after its content.
 	Name string
-	// RowGroupRows is the most rows of a row group. Default 40,960: twice as many
-	// take twice the memory, and a fifth more time for fresh pages of it, and
-	// make objects no smaller.
+	// RowGroupRows is the most rows of a row group. Default 20,480: more take more
+	// memory, and time for fresh pages of it, and make objects hardly smaller.
 	RowGroupRows int
 	// Memory is about how many bytes of events wait to be written at most, over
 	// all days and both tables. Default 64 MiB.
@@ -87,7 +86,7 @@ const millisOfDay = 24 * 60 * 60 * 1000
 // newWriter returns a writer that puts growing objects into a folder.
 func newWriter(staging string, o WriterOptions) (*Writer, error) {
 	if o.RowGroupRows <= 0 {
-		o.RowGroupRows = 40_960
+		o.RowGroupRows = 20_480
 	}
 	if o.Memory <= 0 {
 		o.Memory = 64 << 20

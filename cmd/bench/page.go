@@ -121,11 +121,16 @@ func page(now facts, results map[int]result) string {
 	}
 	for _, n := range numbers {
 		r := results[n]
-		fmt.Fprintf(&s, "\n## %d. %s\n\n| | wall, s | CPU, s | peak, MiB | runs |\n|---|---:|---:|---:|---:|\n", n, r.Title)
+		fmt.Fprintf(&s, "\n## %d. %s\n\n", n, r.Title)
+		if len(r.Times) > 0 {
+			s.WriteString("| | wall, s | CPU, s | peak, MiB | runs |\n|---|---:|---:|---:|---:|\n")
+		}
 		for _, t := range r.Times {
 			fmt.Fprintf(&s, "| %s | %.3f | %.3f | %.0f | %d |\n", t.Name, median(t.Wall), median(t.CPU), float64(t.Peak)/(1<<20), len(t.Wall))
 		}
-		s.WriteString("\n")
+		if len(r.Times) > 0 && len(r.Notes) > 0 {
+			s.WriteString("\n")
+		}
 		for _, note := range r.Notes {
 			s.WriteString(wrap("- "+note, 80, "  ") + "\n")
 		}
