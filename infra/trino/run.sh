@@ -4,6 +4,7 @@
 #
 #   infra/trino/run.sh [flags of go test]
 #   infra/trino/run.sh --check    says what is missing on this machine, if anything is
+#   infra/trino/run.sh --fetch    only fetches what it needs
 #
 # It needs a JDK 25 (TRINO_JAVA_HOME, JAVA_HOME, or one under /usr/lib/jvm) and
 # Maven, which fetches Trino's jars from Maven Central once, about 155 MB. All of
@@ -40,10 +41,6 @@ if [ ${#missing[@]} -gt 0 ]; then
   exit 1
 fi
 [ "${1:-}" != --check ] || exit 0
-if (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null; then
-  echo "make trino: port $port is taken; set TRINO_PORT to another" >&2
-  exit 1
-fi
 
 rm -rf "$work"/{data,var,tmp}
 mkdir -p "$work"/{etc/catalog,plugin/hive,classes,data,var,tmp}
@@ -56,6 +53,12 @@ if [ ! -e "$work/lib/.done-$version" ]; then
     -DincludeScope=runtime -DoutputDirectory="$work/lib"
   rm -rf "$work/m2"
   touch "$work/lib/.done-$version"
+fi
+[ "${1:-}" != --fetch ] || exit 0
+
+if (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null; then
+  echo "make trino: port $port is taken; set TRINO_PORT to another" >&2
+  exit 1
 fi
 
 # The launcher of the server's archive is not in Maven Central; this is what it
